@@ -1,0 +1,1 @@
+"""The leaderboard: store and tables."""

@@ -1,0 +1,1 @@
+"""Tasks: one file a kind of task, each a plugin."""

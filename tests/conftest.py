@@ -1,0 +1,29 @@
+"""Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def _folder(variable: str, default: Path) -> Path:
+    folder = Path(os.environ.get(variable, default))
+    if not folder.is_dir():
+        pytest.skip(f"{variable} is not set and {default.name} is not beside the checkout")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def oracles() -> Path:
+    """Folder with the recorded outputs of official scorers."""
+    return _folder("VLBENCH_ORACLES", ROOT.parent / "shared" / "oracles")
+
+
+@pytest.fixture(scope="session")
+def realdata() -> Path:
+    """Folder with real photographs, annotations and predictions."""
+    return _folder("VLBENCH_REALDATA", ROOT.parent / "shared" / "realdata")

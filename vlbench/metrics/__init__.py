@@ -1,0 +1,1 @@
+"""Metrics: one file a family, each tested against its official scorer."""

@@ -1,0 +1,1 @@
+"""What executes an evaluation: plan, engine, journal, results."""

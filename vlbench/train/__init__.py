@@ -1,0 +1,1 @@
+"""Pretraining and fine-tuning of the built-in models."""
