@@ -1,0 +1,86 @@
+"""Where data lies. A ``DataRoot`` finds a dataset's folder; a ``LocalFolder`` reads its files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vlbench.errors import DataError
+
+
+@dataclass(frozen=True)
+class LocalFolder:
+    """A folder on this machine as a source of bytes."""
+
+    path: Path
+    _digests: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
+
+    def read(self, name: str) -> bytes:
+        """Return the bytes of ``name``; raises ``DataError`` naming the file where it cannot be read."""
+        try:
+            return (self.path / name).read_bytes()
+        except FileNotFoundError as error:
+            raise DataError(f"file {self.path / name} is missing") from error
+        except OSError as error:
+            raise DataError(f"file {self.path / name} cannot be read ({error.strerror})") from error
+
+    def exists(self, name: str) -> bool:
+        """Tell whether ``name`` is a file in the folder."""
+        return (self.path / name).is_file()
+
+    def digest(self, name: str) -> str:
+        """Return the SHA-256 hex digest of the file; computed once."""
+        if name not in self._digests:
+            self._digests[name] = hashlib.sha256(self.read(name)).hexdigest()
+        return self._digests[name]
+
+    def describe(self, name: str) -> str:
+        """Return the path of the file."""
+        return str(self.path / name)
+
+    def first(self, *names: str) -> str | None:
+        """Return the first of ``names`` that exists."""
+        return next((name for name in names if self.exists(name)), None)
+
+    def read_json(self, name: str) -> Any:
+        """Parse a JSON file; raises ``DataError`` with file, line and column where it is not JSON or is empty."""
+        return parse_json(self.read(name), self.describe(name))
+
+
+def parse_json(data: bytes, where: str) -> Any:
+    """Parse JSON bytes; raises ``DataError`` with the place where they are malformed.
+
+    >>> parse_json(b"[1, 2", "answers.json")
+    Traceback (most recent call last):
+    vlbench.errors.DataError: answers.json is not valid JSON: Expecting ',' delimiter at line 1, column 6
+    """
+    if not data.strip():
+        raise DataError(f"{where} is empty")
+    try:
+        return json.loads(data)
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"{where} is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{where} is not UTF-8 text (byte {error.start})") from error
+
+
+@dataclass(frozen=True)
+class DataRoot:
+    """The folder that ``--data`` names. It holds ``<dataset>/`` folders, or is one dataset's folder itself."""
+
+    path: Path
+
+    def __post_init__(self) -> None:
+        if not self.path.is_dir():
+            kind = "is not a folder" if self.path.exists() else "does not exist"
+            raise DataError(f"data root {self.path} {kind}; --data takes the folder that holds the dataset")
+
+    def folder(self, dataset: str) -> LocalFolder:
+        """Return ``ROOT/<dataset>`` if it exists, else ROOT itself."""
+        nested = self.path / dataset
+        return LocalFolder(nested if nested.is_dir() else self.path)

@@ -1,0 +1,133 @@
+"""The result file: schema ``vlbench.result/1``, one JSON document per model and task."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from vlbench.errors import DataError
+from vlbench.types import Metric
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+SCHEMA = "vlbench.result/1"
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What was evaluated. ``fingerprint`` hashes weight bytes and config; ``parameters`` counts elements."""
+
+    name: str
+    adapter: str
+    checkpoint: str
+    fingerprint: str
+    parameters: int
+    dtype: str
+    preprocessing: str
+    random_weights: bool = False
+    trained_on: tuple[str, ...] = ()
+    provenance: str = "verified"
+    revision: str | None = None
+
+
+@dataclass(frozen=True)
+class TaskInfo:
+    """What was measured. ``fingerprint`` is the dataset's; ``partial`` tells that counts differ from the official."""
+
+    name: str
+    version: int
+    dataset: str
+    split: str
+    protocol: str
+    prompt: str
+    fingerprint: str
+    counts: Mapping[str, int]
+    partial: bool
+    limit: int | None = None
+
+
+@dataclass(frozen=True)
+class SampleCounts:
+    """How many samples were attempted, scored and failed; the first failures by name with their reasons."""
+
+    attempted: int
+    scored: int
+    failed: int
+    failures: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Result:
+    """The scores of one model on one task, with everything that is needed to compare them."""
+
+    run_id: str
+    created: str
+    model: ModelInfo
+    task: TaskInfo
+    signature: str
+    samples: SampleCounts
+    primary_metric: str
+    metrics: Mapping[str, Metric]
+    cost: Mapping[str, float | int | None]
+    environment: Mapping[str, Any]
+    command: tuple[str, ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    truncated_fraction: float = 0.0
+    notes: tuple[str, ...] = ()
+    schema: str = SCHEMA
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the document in the order of the schema."""
+        document: dict[str, Any] = {"schema": self.schema}
+        document.update(dataclasses.asdict(self))
+        document["metrics"] = {name: _metric_json(metric) for name, metric in self.metrics.items()}
+        return document
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Result:
+        """Read a document; raises ``KeyError``, ``TypeError`` or ``ValueError`` where it is malformed."""
+        if document["schema"] != SCHEMA:
+            raise ValueError(f"schema {document['schema']!r} is not {SCHEMA!r}")
+        known = {f.name for f in dataclasses.fields(cls)}
+        fields: dict[str, Any] = {name: value for name, value in document.items() if name in known}
+        fields["model"] = ModelInfo(**{**fields["model"], "trained_on": tuple(fields["model"]["trained_on"])})
+        fields["task"] = TaskInfo(**fields["task"])
+        fields["samples"] = SampleCounts(**{**fields["samples"], "failures": tuple(fields["samples"]["failures"])})
+        fields["metrics"] = {name: _metric(value) for name, value in fields["metrics"].items()}
+        for name in ("command", "notes"):
+            fields[name] = tuple(fields[name])
+        return cls(**fields)
+
+    @property
+    def primary(self) -> float | None:
+        """Value of the primary metric."""
+        return self.metrics[self.primary_metric].value
+
+
+def _metric_json(metric: Metric) -> dict[str, Any]:
+    document: dict[str, Any] = {"value": metric.value, "ci95": metric.ci95, "higher_is_better": metric.higher_is_better}
+    if metric.reason is not None:
+        document["reason"] = metric.reason
+    return document
+
+
+def _metric(document: Mapping[str, Any]) -> Metric:
+    interval = document.get("ci95")
+    return Metric(
+        value=document["value"],
+        higher_is_better=document.get("higher_is_better", True),
+        ci95=None if interval is None else (interval[0], interval[1]),
+        reason=document.get("reason"),
+    )
+
+
+def read_result(path: Path) -> Result:
+    """Read one result file; raises ``DataError`` naming the file where it is not one."""
+    try:
+        return Result.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path} is not a {SCHEMA} file ({type(error).__name__}: {error})") from error

@@ -1,0 +1,85 @@
+"""Light descriptions that plugins register; the heavy class behind one is imported when it is used."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from vlbench.errors import PluginError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from vlbench.adapter import Adapter
+    from vlbench.task import Task
+
+
+def import_object(path: str) -> Any:
+    """Import ``"package.module:Name"``; raises ``PluginError`` naming the path, with the cause chained."""
+    module, _, name = path.partition(":")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except ImportError as error:
+        if error.name and not module.startswith(error.name):
+            raise PluginError(f"{path} needs the package {error.name!r}, which is not installed") from error
+        raise PluginError(f"cannot import {path}: {error}") from error
+    except AttributeError as error:
+        raise PluginError(f"module {module} has no {name!r}, which a plugin registered as {path!r}") from error
+
+
+@dataclass(frozen=True)
+class AdapterSpec:
+    """An adapter: ``target`` is the class or its import path ``"module:Class"``."""
+
+    name: str
+    description: str
+    target: str | type[Adapter]
+
+    def load(self) -> type[Adapter]:
+        """Import and return the class."""
+        return import_object(self.target) if isinstance(self.target, str) else self.target
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A named model: ``adapter`` is the name of a registered adapter, or an adapter class.
+
+    ``trained_on`` lists the datasets that the checkpoint has seen, so that fine-tuned and zero-shot numbers are
+    told apart.
+    """
+
+    name: str
+    description: str
+    adapter: str | type[Adapter]
+    checkpoint: str = ""
+    arguments: Mapping[str, str] = field(default_factory=dict)
+    trained_on: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """A task: ``target`` is the class or its import path ``"module:Class"``; ``needs`` as capability sets in words."""
+
+    name: str
+    description: str
+    target: str | type[Task[Any]]
+    dataset: str
+    primary_metric: str
+    needs: str = ""
+
+    def load(self) -> type[Task[Any]]:
+        """Import and return the class."""
+        return import_object(self.target) if isinstance(self.target, str) else self.target
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """A dataset in its official layout."""
+
+    name: str
+    description: str
+    splits: tuple[str, ...]
+    licence: str
+    source: str
+    citation: str = ""

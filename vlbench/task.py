@@ -1,0 +1,109 @@
+"""Tasks: a protocol over a dataset split, from samples to requests and from responses to metrics.
+
+A task speaks to models only in requests. ``rounds`` is a generator: it yields a list of requests, receives the
+responses by request key, may yield more (re-ranking needs the first answers), and returns one row of scores a sample.
+Most tasks only write ``requests`` and ``score``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
+
+from vlbench.errors import UnsupportedTask, UsageError
+from vlbench.types import Dataset, ImageRef, Metric, Request, Response, SampleRow
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from vlbench.data.source import DataRoot
+
+SampleT = TypeVar("SampleT")
+Rounds = Generator[Sequence[Request], Mapping[str, Response], list[SampleRow]]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a task is put to a model. All of it is in the signature.
+
+    ``name`` tells the way of answering (``embed``, ``generate``, ``rank-top16/embed``); ``routes`` maps a capability
+    that the task requests to the native capability that answers it; ``template`` turns prompt and choice into the text
+    that ranks a choice when ``choose`` is derived; ``prompt`` is the prompt with its decoding, as shown.
+    """
+
+    name: str
+    routes: Mapping[str, str] = field(default_factory=dict)
+    prompt: str = "none"
+    template: str = "{prompt} {choice}"
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+
+class Task(Generic[SampleT]):
+    """Base class of tasks.
+
+    Class attributes: ``name``, ``version`` (raised whenever numbers may change), ``dataset``, ``primary_metric`` and
+    ``argument_help`` (the keys that ``--task-arg`` may set, with one line each).
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1
+    dataset: ClassVar[str]
+    primary_metric: ClassVar[str]
+    argument_help: ClassVar[Mapping[str, str]] = {}
+
+    def __init__(self, arguments: Mapping[str, str] | None = None) -> None:
+        """Store ``arguments``; raises ``UsageError`` for one that the task does not know."""
+        self.arguments = dict(arguments or {})
+        unknown = sorted(set(self.arguments) - set(self.argument_help))
+        if unknown:
+            known = ", ".join(self.argument_help) or "none"
+            raise UsageError(f"unknown --task-arg {unknown[0]!r} for {self.name}; it takes: {known}")
+
+    def protocol(self, capabilities: frozenset[str]) -> Protocol:
+        """Choose how a model with ``capabilities`` (native ones) answers; raises ``UnsupportedTask``."""
+        raise NotImplementedError
+
+    def load(self, root: DataRoot, split: str | None, limit: int | None) -> Dataset[SampleT]:
+        """Read annotations; no image is opened. Raises ``DataError`` naming the file where something is wrong."""
+        raise NotImplementedError
+
+    def images(self, dataset: Dataset[SampleT]) -> Iterable[ImageRef]:
+        """Return the images of all samples, for the check that none is missing."""
+        return (sample.image for sample in dataset.samples)  # type: ignore[attr-defined]
+
+    def requests(self, sample: SampleT, protocol: Protocol) -> Sequence[Request]:
+        """Return the requests of one sample."""
+        raise NotImplementedError
+
+    def score(self, sample: SampleT, responses: Sequence[Response], protocol: Protocol) -> SampleRow:
+        """Score one sample; ``responses`` in the order of its requests, ``Failure`` among them for failed ones."""
+        raise NotImplementedError
+
+    def rounds(self, dataset: Dataset[SampleT], protocol: Protocol) -> Rounds:
+        """Yield requests, receive responses by key, return the rows. By default one round over ``requests``."""
+        asked = [list(self.requests(sample, protocol)) for sample in dataset.samples]
+        responses = yield [request for requests in asked for request in requests]
+        return [
+            self.score(sample, [responses[request.key] for request in requests], protocol)
+            for sample, requests in zip(dataset.samples, asked, strict=True)
+        ]
+
+    def aggregate(self, rows: Sequence[SampleRow], dataset: Dataset[SampleT]) -> Mapping[str, Metric]:
+        """Turn rows into metrics."""
+        raise NotImplementedError
+
+    def notes(self, dataset: Dataset[SampleT], limit: int | None) -> Sequence[str]:
+        """Return what a reader of the numbers must know: distortions by a subset, and the like."""
+        return ()
+
+    def score_predictions(
+        self, predictions: Path, root: DataRoot, split: str | None, options: Mapping[str, Any]
+    ) -> Any:
+        """Score a predictions file in the official results format; tasks without one raise ``UsageError``."""
+        raise UsageError(f"{self.name} cannot score a predictions file")
+
+    def unsupported(self, capabilities: frozenset[str], needs: str) -> UnsupportedTask:
+        """Return the error for a model that lacks ``needs``."""
+        have = ", ".join(sorted(capabilities)) or "nothing"
+        return UnsupportedTask(f"{self.name} needs {needs}; the model can only {have}")
