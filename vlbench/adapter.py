@@ -55,8 +55,8 @@ class Prepared:
 class Adapter:
     """Base class of adapters. Override ``load`` and the capability methods of the model.
 
-    Class attributes: ``argument_names`` are the keys that ``--model-arg`` may set; ``batch_sizes`` the default number of
-    requests a batch for each capability, where the harness's own does not fit.
+    Class attributes: ``argument_names`` are the keys that ``--model-arg`` may set; ``batch_sizes`` the default number
+    of requests a batch for each capability, where the harness's own does not fit.
 
     Attributes: ``model`` (a ``torch.nn.Module``, if there is one, is hashed for the fingerprint and its parameters are
     counted), ``logit_scale`` (factor on the cosine when ``match`` is derived from embeddings), ``random_weights``.

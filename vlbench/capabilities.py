@@ -141,4 +141,4 @@ def _likelihoods(responses: Sequence[Response], choices: int, way: str) -> np.nd
         return totals
     if way == "likelihood-per-token":
         return np.asarray(totals / np.maximum([r.tokens for r in seen], 1))
-    return totals[:choices] - totals[choices:]
+    return np.asarray(totals[:choices] - totals[choices:])

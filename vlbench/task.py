@@ -97,11 +97,17 @@ class Task(Generic[SampleT]):
         """Return what a reader of the numbers must know: distortions by a subset, and the like."""
         return ()
 
-    def score_predictions(
-        self, predictions: Path, root: DataRoot, split: str | None, options: Mapping[str, Any]
-    ) -> Any:
-        """Score a predictions file in the official results format; tasks without one raise ``UsageError``."""
-        raise UsageError(f"{self.name} cannot score a predictions file")
+    def predictions(self, path: Path, dataset: Dataset[SampleT]) -> Mapping[str, str]:
+        """Read a file in the official results format: answer by sample id. Tasks without one raise ``UsageError``."""
+        raise UsageError(f"{self.name} has no official results format that can be scored")
+
+    def score_predictions(self, predictions: Mapping[str, str], dataset: Dataset[SampleT]) -> list[SampleRow]:
+        """Score predictions by the same rules as a model's responses."""
+        raise UsageError(f"{self.name} has no official results format that can be scored")
+
+    def load_references(self, path: Path) -> Dataset[SampleT]:
+        """Read references for ``vlbench score`` from one file; tasks without such a form raise ``UsageError``."""
+        raise UsageError(f"{self.name} takes its references from --data ROOT, not from --references")
 
     def unsupported(self, capabilities: frozenset[str], needs: str) -> UnsupportedTask:
         """Return the error for a model that lacks ``needs``."""
