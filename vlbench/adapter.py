@@ -90,8 +90,11 @@ class Adapter:
         return "bfloat16" if self.device.startswith("cuda") else "float32"
 
     @classmethod
-    def capabilities(cls) -> frozenset[str]:
-        """Return the names of the capability methods that the class implements."""
+    def capabilities(cls, options: LoadOptions) -> frozenset[str]:
+        """Return the capabilities of the model that ``options`` name, known before it is loaded.
+
+        By default the capability methods that the class implements.
+        """
         return frozenset(name for name in CAPABILITIES if getattr(cls, name) is not getattr(Adapter, name))
 
     def fingerprint(self) -> str:

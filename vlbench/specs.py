@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from vlbench.errors import PluginError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from vlbench.adapter import Adapter
     from vlbench.task import Task
@@ -30,11 +31,15 @@ def import_object(path: str) -> Any:
 
 @dataclass(frozen=True)
 class AdapterSpec:
-    """An adapter: ``target`` is the class or its import path ``"module:Class"``."""
+    """An adapter: ``target`` is the class or its import path ``"module:Class"``.
+
+    ``claims`` tells whether a checkpoint folder or file given without a prefix is the adapter's (by its config).
+    """
 
     name: str
     description: str
     target: str | type[Adapter]
+    claims: Callable[[Path], bool] | None = None
 
     def load(self) -> type[Adapter]:
         """Import and return the class."""

@@ -72,9 +72,15 @@ class ImageRef:
 
     @cached_property
     def key(self) -> str:
-        """SHA-256 over the image bytes and its regions."""
+        """SHA-256 over the image bytes and its regions; of a file that cannot be read, over its name."""
+        from vlbench.errors import DataError
+
         regions = [dataclasses.astuple(r) for r in self.regions]
-        return content_key(self.source.digest(self.name), regions)
+        try:
+            return content_key(self.source.digest(self.name), regions)
+        except DataError:
+            # The request must still be planned, so that it fails as one sample and not as the whole run.
+            return content_key("unreadable", self.source.describe(self.name), regions)
 
     def load(self) -> PILImage.Image:
         """Decode into an RGB ``PIL.Image``; raises ``DataError`` naming the file where it does not decode."""

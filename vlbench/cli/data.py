@@ -1,0 +1,37 @@
+"""``vlbench data``: make the bundled benchmark on disk."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vlbench.errors import DataError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+data_app = typer.Typer(help="Datasets on disk.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@data_app.callback()
+def _group() -> None:
+    """Keep ``data`` a group while it has one verb."""
+
+
+@data_app.command("make-scenes")
+def make_scenes(
+    folder: Annotated[Path, typer.Argument(help="Folder to make; it must not exist or be empty.")],
+    train: Annotated[int, typer.Option(help="Number of train scenes.")] = 2000,
+) -> None:
+    """Write the bundled benchmark in the official layouts of COCO, Flickr30K, VQA v2, VCR and Visual Genome."""
+    from vlbench.data.scenes.write import write_official
+
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise DataError(f"{folder} exists and is not an empty folder; choose another")
+    try:
+        write_official(folder, train_count=train)
+    except OSError as error:
+        raise DataError(f"cannot write {folder} ({error.strerror}); choose another folder") from error
+    sys.stdout.write(f"scenes written to {folder} (vlbench run --data {folder})\n")

@@ -1,0 +1,54 @@
+"""From what ``--model`` says to an adapter class with its load options."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vlbench.errors import UsageError
+from vlbench.plugins import nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from vlbench.adapter import Adapter
+    from vlbench.plugins import Plugins
+
+
+@dataclass(frozen=True)
+class ResolvedModel:
+    """A model that can be loaded: its name, adapter class, checkpoint and arguments."""
+
+    name: str
+    adapter_name: str
+    adapter: type[Adapter]
+    checkpoint: str
+    arguments: Mapping[str, str]
+    trained_on: tuple[str, ...]
+
+
+def resolve_model(name: str, plugins: Plugins, arguments: Mapping[str, str]) -> ResolvedModel:
+    """Resolve a registered name, ``adapter:checkpoint``, or a checkpoint folder or file.
+
+    ``arguments`` of the user override those of the registration. Raises ``UsageError`` with the nearest names.
+    """
+    if name in plugins.models:
+        spec = plugins.models[name]
+        merged = {**spec.arguments, **arguments}
+        if isinstance(spec.adapter, str):
+            adapter = plugins.adapter(spec.adapter).load()
+            return ResolvedModel(name, spec.adapter, adapter, spec.checkpoint, merged, spec.trained_on)
+        return ResolvedModel(name, spec.adapter.__name__, spec.adapter, spec.checkpoint, merged, spec.trained_on)
+    prefix, separator, checkpoint = name.partition(":")
+    if separator and prefix in plugins.adapters:
+        return ResolvedModel(name, prefix, plugins.adapters[prefix].load(), checkpoint, arguments, ())
+    path = Path(name)
+    if path.exists():
+        for adapter_spec in plugins.adapters.values():
+            if adapter_spec.claims is not None and adapter_spec.claims(path):
+                label = path.resolve().name
+                return ResolvedModel(label, adapter_spec.name, adapter_spec.load(), str(path), arguments, ())
+        raise UsageError(f"no adapter knows the checkpoint {name}; say which: --model ADAPTER:{name}")
+    known = [*plugins.models, *(f"{adapter}:" for adapter in plugins.adapters)]
+    raise UsageError(f"unknown model {name!r}{nearest(name, known)} (vlbench list models)")

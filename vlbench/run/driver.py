@@ -1,0 +1,256 @@
+"""The driver: from names of a model and tasks to result files.
+
+It resolves names and protocols, reads annotations and looks for missing images before any model is loaded; then it
+loads the model, runs the tasks' rounds together (equal requests of different tasks are made once), journals every batch,
+scores, and writes the results. Only the driver writes the journal.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from vlbench.adapter import LoadOptions
+from vlbench.errors import DataError, UnsupportedTask
+from vlbench.leaderboard.store import write_result
+from vlbench.run.engine import LocalEngine
+from vlbench.run.journal import Journal
+from vlbench.run.lock import exclusive
+from vlbench.run.manifest import signature
+from vlbench.run.options import RunOptions
+from vlbench.run.progress import Reporter, Silent
+from vlbench.run.results import Finished, build_result
+from vlbench.run.rounds import Execution, TaskRun
+from vlbench.types import content_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from vlbench.adapter import Adapter
+    from vlbench.data.source import DataRoot
+    from vlbench.plugins import Plugins
+    from vlbench.resolve import ResolvedModel
+    from vlbench.result import Result
+    from vlbench.task import Protocol, Task
+
+DEFAULT_BATCH_SIZES: Mapping[str, int] = {
+    "embed_images": 64,
+    "embed_texts": 256,
+    "match": 128,
+    "choose": 32,
+    "generate": 64,
+    "loglikelihood": 64,
+}
+MISSING_SHOWN = 5
+TRUNCATION_WARNING = 0.01
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """What came of a run: results in the order of the tasks, and tasks that the model cannot do with the reason."""
+
+    results: tuple[Result, ...]
+    unsupported: Mapping[str, str]
+    reused: frozenset[str]
+
+    @property
+    def failed_samples(self) -> int:
+        """Number of samples that failed, over all tasks."""
+        return sum(result.samples.failed for result in self.results)
+
+
+def evaluate(
+    model: str,
+    tasks: Sequence[str] = ("all",),
+    options: RunOptions | None = None,
+    *,
+    plugins: Plugins | None = None,
+    reporter: Reporter | None = None,
+) -> RunReport:
+    """Evaluate ``model`` on ``tasks`` (names, or ``("all",)``) and write the results into ``options.output``.
+
+    Raises a ``VlbenchError`` for whatever is wrong with names, data or model, before anything is computed; failed
+    samples are no error here: they count as wrong in the results.
+    """
+    from vlbench.plugins import load_plugins
+    from vlbench.resolve import resolve_model
+
+    options = options or RunOptions()
+    reporter = reporter or Silent()
+    plugins = plugins or load_plugins()
+    resolved = resolve_model(model, plugins, options.model_arguments)
+    load = LoadOptions(
+        checkpoint=resolved.checkpoint,
+        device=pick_device(options.device),
+        dtype=options.dtype,
+        revision=options.revision,
+        seed=options.seed,
+        arguments=resolved.arguments,
+    )
+    chosen, unsupported = choose_tasks(tasks, resolved.adapter.capabilities(load), plugins, options)
+    runs = [_open_task(task, protocol, options, reporter) for task, protocol in chosen]
+    check_images(runs, options.allow_missing, reporter)
+    _check_output(options.output)
+    adapter = resolved.adapter(load)
+    if adapter.random_weights:
+        reporter.warn(f"{model} has random weights: its scores say nothing about a trained model")
+    plugins.manager.hook.vlbench_run_start(model=model, tasks=[run.task.name for run in runs])
+    results, reused = _run_all(resolved, adapter, runs, options, plugins, reporter)
+    plugins.manager.hook.vlbench_run_end(results=results)
+    return RunReport(tuple(results), unsupported, frozenset(reused))
+
+
+def pick_device(device: str) -> str:
+    """Return ``cuda`` where there is one for ``auto``, else ``cpu``; any other name as it is."""
+    if device != "auto":
+        return device
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def choose_tasks(
+    names: Sequence[str], capabilities: frozenset[str], plugins: Plugins, options: RunOptions
+) -> tuple[list[tuple[Task[Any], Protocol]], dict[str, str]]:
+    """Return the tasks with their protocols, and under ``all`` those that the model cannot do with the reason.
+
+    A task asked for by name that the model cannot do raises ``UnsupportedTask``.
+    """
+    every = list(names) == ["all"]
+    wanted = list(plugins.tasks) if every else list(dict.fromkeys(names))
+    specs = [plugins.task(name) for name in wanted]
+    chosen: list[tuple[Task[Any], Protocol]] = []
+    unsupported: dict[str, str] = {}
+    for spec in specs:
+        task = spec.load()(options.task_arguments.get(spec.name, {}))
+        try:
+            chosen.append((task, task.protocol(capabilities)))
+        except UnsupportedTask as error:
+            if not every:
+                raise
+            unsupported[spec.name] = str(error)
+    if not chosen:
+        raise UnsupportedTask("the model can do none of the tasks: " + "; ".join(unsupported.values()))
+    return chosen, unsupported
+
+
+def open_root(options: RunOptions) -> DataRoot:
+    """Return the data root: the folder given, or the bundled scenes."""
+    from vlbench.data.source import DataRoot
+
+    if options.data is not None:
+        return DataRoot(options.data)
+    from vlbench.data.scenes.cache import ensure
+
+    return DataRoot(ensure())
+
+
+def _open_task(task: Task[Any], protocol: Protocol, options: RunOptions, reporter: Reporter) -> TaskRun:
+    dataset = task.load(open_root(options), options.split, options.limit)
+    if options.data is None:
+        # The bundled benchmark is whole by itself; its name keeps it from ever standing beside the real dataset.
+        dataset = dataclasses.replace(dataset, name=f"scenes/{dataset.name}", official_counts={})
+    if not dataset.samples:
+        raise DataError(f"{task.name}: split {dataset.split} of {dataset.name} has no samples")
+    counts = ", ".join(f"{count} {name}" for name, count in dataset.counts.items())
+    reporter.say(f"{task.name}: {dataset.name} {dataset.split}, {counts}, protocol {protocol.name}")
+    if dataset.partial and options.limit is None:
+        official = ", ".join(f"{count} {name}" for name, count in dataset.official_counts.items())
+        reporter.warn(f"{task.name}: partial data: {counts}; the official split has {official}")
+    for note in task.notes(dataset, options.limit):
+        reporter.warn(f"{task.name}: {note}")
+    return TaskRun(task, protocol, dataset, signature(task, dataset, protocol, options.limit), options.limit)
+
+
+def check_images(runs: Sequence[TaskRun], allow_missing: bool, reporter: Reporter) -> None:
+    """Raise ``DataError`` with number and first names of missing images; only warn with ``allow_missing``."""
+    images = {(id(image.source), image.name): image for run in runs for image in run.task.images(run.dataset)}
+    missing = [image for image in images.values() if not image.source.exists(image.name)]
+    if not missing:
+        return
+    names = ", ".join(image.source.describe(image.name) for image in missing[:MISSING_SHOWN])
+    more = f" and {len(missing) - MISSING_SHOWN} more" if len(missing) > MISSING_SHOWN else ""
+    line = f"{len(missing)} of {len(images)} images are missing: {names}{more}"
+    if not allow_missing:
+        raise DataError(f"{line}; add them, or count their samples as wrong with --allow-missing")
+    reporter.warn(f"{line}; their samples count as wrong")
+
+
+def _check_output(output: Path) -> None:
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(
+            f"cannot make the output folder {output} ({error.strerror}); choose another --output"
+        ) from error
+
+
+def _run_all(
+    resolved: ResolvedModel,
+    adapter: Adapter,
+    runs: Sequence[TaskRun],
+    options: RunOptions,
+    plugins: Plugins,
+    reporter: Reporter,
+) -> tuple[list[Result], set[str]]:
+    """Run what has no finished result yet; another process at the same run is waited for."""
+    finished = Finished(resolved, adapter, adapter.fingerprint(), options)
+    signatures = sorted(run.signature for run in runs)
+    identity = content_key(
+        finished.fingerprint, finished.settings(), adapter.dtype, adapter.preprocessing(), signatures
+    )
+    journal_path = options.output / ".journal" / f"{identity[:32]}.records"
+
+    def waiting() -> None:
+        reporter.say("the same run is under way in another process; waiting for it")
+
+    with exclusive(journal_path.with_suffix(".lock"), waiting):
+        done = {run.task.name: result for run in runs if (result := finished.find(run)) is not None}
+        todo = [run for run in runs if run.task.name not in done]
+        reused = set(done)
+        for name in done:
+            reporter.say(f"{name}: finished already; result reused")
+        if todo:
+            header = {"batch_sizes": batch_sizes(adapter, options.batch_size)}
+            with contextlib.closing(Journal(journal_path, header)) as journal:
+                for result in _run_todo(finished, adapter, todo, journal, plugins, reporter):
+                    done[result.task.name] = result
+            journal_path.unlink(missing_ok=True)
+    return [done[run.task.name] for run in runs], reused
+
+
+def batch_sizes(adapter: Adapter, batch_size: int | None) -> dict[str, int]:
+    """Return requests a batch for each capability: the user's number, the adapter's, or the default."""
+    if batch_size is not None:
+        return dict.fromkeys(DEFAULT_BATCH_SIZES, batch_size)
+    return {**DEFAULT_BATCH_SIZES, **adapter.batch_sizes}
+
+
+def _run_todo(
+    finished: Finished,
+    adapter: Adapter,
+    runs: Sequence[TaskRun],
+    journal: Journal,
+    plugins: Plugins,
+    reporter: Reporter,
+) -> Iterator[Result]:
+    started = time.perf_counter()
+    engine = LocalEngine(adapter, finished.options.workers)
+    execution = Execution(engine, journal, reporter, adapter.logit_scale)
+    try:
+        rows = execution.run(runs)
+    finally:
+        engine.close()
+        reporter.stop()
+    execution.counters.wall_seconds = time.perf_counter() - started
+    for run in runs:
+        result = build_result(run, rows[run.task.name], finished, execution.counters)
+        write_result(finished.options.output, result, rows[run.task.name])
+        if result.truncated_fraction > TRUNCATION_WARNING:
+            reporter.warn(f"{run.task.name}: the model did not see the whole text in {result.truncated_fraction:.1%}")
+        plugins.manager.hook.vlbench_task_scored(result=result)
+        yield result

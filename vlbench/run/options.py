@@ -1,0 +1,30 @@
+"""What ``vlbench run`` was asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What ``vlbench run`` was asked for, besides models and tasks. ``data`` None means the bundled scenes."""
+
+    data: Path | None = None
+    split: str | None = None
+    limit: int | None = None
+    batch_size: int | None = None
+    dtype: str = "auto"
+    device: str = "auto"
+    revision: str | None = None
+    seed: int = 0
+    workers: int | None = None
+    output: Path = Path("vlbench-results")
+    allow_missing: bool = False
+    model_arguments: Mapping[str, str] = field(default_factory=dict)
+    task_arguments: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    command: tuple[str, ...] = ()

@@ -1,0 +1,114 @@
+"""From rows to a result, and from a run's identity to a result that is already there."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from vlbench.leaderboard.store import stem
+from vlbench.result import ModelInfo, Result, SampleCounts, TaskInfo, read_result
+from vlbench.run.manifest import Counters, environment
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from vlbench.adapter import Adapter
+    from vlbench.resolve import ResolvedModel
+    from vlbench.run.options import RunOptions
+    from vlbench.run.rounds import TaskRun
+    from vlbench.types import SampleRow
+
+FAILURES_LISTED = 100
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What identifies the results of a run, besides the tasks."""
+
+    resolved: ResolvedModel
+    adapter: Adapter
+    fingerprint: str
+    options: RunOptions
+
+    def settings(self) -> Mapping[str, Any]:
+        """Return what may change the last digits of a number and is not in the signature."""
+        return {
+            "batch_size": self.options.batch_size or "auto",
+            "device": self.adapter.device.partition(":")[0],
+            "seed": self.options.seed,
+            "model_arguments": dict(sorted(self.resolved.arguments.items())),
+        }
+
+    def model_info(self) -> ModelInfo:
+        """Describe the model as loaded."""
+        return ModelInfo(
+            name=self.resolved.name,
+            adapter=self.resolved.adapter_name,
+            checkpoint=self.resolved.checkpoint,
+            fingerprint=self.fingerprint,
+            parameters=self.adapter.parameters(),
+            dtype=self.adapter.dtype,
+            preprocessing="sha256:" + hashlib.sha256(self.adapter.preprocessing().encode()).hexdigest(),
+            random_weights=self.adapter.random_weights,
+            trained_on=self.resolved.trained_on,
+            revision=self.options.revision,
+        )
+
+    def result(self, run: TaskRun) -> Result:
+        """Return the result of ``run`` as far as it is known before anything is computed."""
+        dataset = run.dataset
+        return Result(
+            run_id=uuid.uuid4().hex,
+            created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            model=self.model_info(),
+            task=TaskInfo(
+                name=run.task.name,
+                version=run.task.version,
+                dataset=dataset.name,
+                split=dataset.split,
+                protocol=run.protocol.name,
+                prompt=run.protocol.prompt,
+                fingerprint=dataset.fingerprint,
+                counts=dict(dataset.counts),
+                partial=dataset.partial or run.limit is not None,
+                limit=run.limit,
+            ),
+            signature=run.signature,
+            samples=SampleCounts(0, 0, 0),
+            primary_metric=run.task.primary_metric,
+            metrics={},
+            cost={},
+            environment=environment(self.adapter.device),
+            command=self.options.command,
+            settings=self.settings(),
+        )
+
+    def find(self, run: TaskRun) -> Result | None:
+        """Return the stored result of the very same evaluation, if it is there and no sample failed."""
+        path = self.options.output / f"{stem(self.result(run))}.json"
+        if not path.is_file():
+            return None
+        result = read_result(path)
+        return result if result.samples.failed == 0 else None
+
+
+def build_result(run: TaskRun, rows: Sequence[SampleRow], finished: Finished, counters: Counters) -> Result:
+    """Aggregate ``rows`` into the result of a task."""
+    failed = [row for row in rows if row.status != "ok"]
+    return dataclasses.replace(
+        finished.result(run),
+        samples=SampleCounts(
+            attempted=len(rows),
+            scored=len(rows) - len(failed),
+            failed=len(failed),
+            failures=tuple(f"{row.sample_id}: {row.reason}" for row in failed[:FAILURES_LISTED]),
+        ),
+        metrics=dict(run.task.aggregate(rows, run.dataset)),
+        cost=counters.cost(len(rows)),
+        truncated_fraction=run.truncated_fraction,
+        notes=tuple(run.task.notes(run.dataset, run.limit)),
+    )

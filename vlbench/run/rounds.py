@@ -1,0 +1,132 @@
+"""The rounds of all tasks of a run, driven together over one plan, one engine and one journal."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from vlbench.capabilities import Expander
+from vlbench.run.engine import BatchDone, Engine
+from vlbench.run.manifest import Counters
+from vlbench.run.plan import Batch, plan
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from vlbench.run.journal import Journal
+    from vlbench.run.progress import Reporter
+    from vlbench.task import Protocol, Rounds, Task
+    from vlbench.types import Dataset, Request, Response, SampleRow
+
+HASH_THREADS = 8
+
+
+@dataclass
+class TaskRun:
+    """One task under way: its data, its protocol, and how many of its requests had their text cut."""
+
+    task: Task[Any]
+    protocol: Protocol
+    dataset: Dataset[Any]
+    signature: str
+    limit: int | None
+    asked: int = 0
+    truncated: int = 0
+
+    @property
+    def truncated_fraction(self) -> float:
+        """Share of the task's requests whose text the model did not see whole."""
+        return self.truncated / self.asked if self.asked else 0.0
+
+
+class Execution:
+    """Runs the tasks' generators in step: equal requests of different tasks are made once."""
+
+    def __init__(self, engine: Engine, journal: Journal, reporter: Reporter, logit_scale: float) -> None:
+        """Start with no answers; ``counters`` tell afterwards what was computed and what was replayed."""
+        self._engine = engine
+        self._journal = journal
+        self._reporter = reporter
+        self._logit_scale = logit_scale
+        self._answers: dict[str, Response] = {}
+        self.counters = Counters(journal_records_dropped=journal.dropped)
+        if journal.dropped:
+            reporter.warn(f"{journal.dropped} corrupt journal records dropped; their batches run again")
+
+    def run(self, runs: Sequence[TaskRun]) -> dict[str, list[SampleRow]]:
+        """Return the rows of each task, by its name."""
+        rows: dict[str, list[SampleRow]] = {}
+        asking: list[tuple[TaskRun, Rounds, Sequence[Request]]] = []
+        for run in runs:
+            rounds = run.task.rounds(run.dataset, run.protocol)
+            asking.append((run, rounds, next(rounds)))
+        while asking:
+            self._compute(self._native(asking))
+            still: list[tuple[TaskRun, Rounds, Sequence[Request]]] = []
+            for run, rounds, requests in asking:
+                try:
+                    still.append((run, rounds, rounds.send(self._combined(run, requests))))
+                except StopIteration as stop:
+                    rows[run.task.name] = stop.value
+            asking = still
+        return rows
+
+    def _native(self, asking: Sequence[tuple[TaskRun, Rounds, Sequence[Request]]]) -> list[Request]:
+        """Return the native requests that have no answer yet, with the images hashed in parallel."""
+        native: list[Request] = []
+        for run, _, requests in asking:
+            expander = Expander(run.protocol, self._logit_scale)
+            for request in requests:
+                native.extend(expander.expand(request))
+        images = {id(image): image for request in native for image in request.image_refs}
+        with ThreadPoolExecutor(HASH_THREADS) as pool:
+            list(pool.map(lambda image: image.key, images.values()))
+        return [request for request in native if request.key not in self._answers]
+
+    def _compute(self, requests: Sequence[Request]) -> None:
+        """Answer ``requests`` from the journal or the engine; every batch is durable before the next is taken."""
+        sizes: Mapping[str, int] = self._journal.header["batch_sizes"]
+        planned = [part for batch in plan(requests, sizes.__getitem__) for part in self._journal.resolve(batch)]
+        todo: list[Batch] = []
+        for batch in planned:
+            stored = self._journal.responses(batch)
+            if stored is None:
+                todo.append(batch)
+                continue
+            self._take(batch, stored)
+            self.counters.batches_replayed += 1
+            self.counters.requests_replayed += len(stored)
+        total = sum(len(batch.requests) for batch in planned)
+        self._reporter.start(total, total - sum(len(batch.requests) for batch in todo))
+        for event in self._engine.run(todo):
+            if not isinstance(event, BatchDone):
+                self._journal.split(event.batch)
+                self.counters.batches_split += 1
+                continue
+            self._journal.finished(event.batch, event.responses)
+            self._take(event.batch, event.responses)
+            self.counters.batches_computed += 1
+            self.counters.requests_computed += len(event.responses)
+            self.counters.wait_seconds += event.wait_seconds
+            self.counters.device_seconds += event.device_seconds
+            self._reporter.advance(len(event.responses))
+        self._reporter.stop()
+
+    def _take(self, batch: Batch, responses: Sequence[Response]) -> None:
+        for request, response in zip(batch.requests, responses, strict=True):
+            self._answers[request.key] = response
+
+    def _combined(self, run: TaskRun, requests: Sequence[Request]) -> dict[str, Response]:
+        """Return the responses to a task's own requests, by key."""
+        expander = Expander(run.protocol, self._logit_scale)
+        combined: dict[str, Response] = {}
+        for request in requests:
+            if request.key in combined:
+                continue
+            parts = [self._answers[part.key] for part in expander.expand(request)]
+            combined[request.key] = expander.combine(request, parts)
+        texts = [combined[request.key] for request in requests if request.length]
+        run.asked += len(texts)
+        run.truncated += sum(response.truncated for response in texts)
+        return combined
