@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +9,8 @@ import numpy as np
 import vlbench
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from PIL import Image
 
 WORDS = ("red", "green", "blue")

@@ -1,8 +1,8 @@
 """The driver: from names of a model and tasks to result files.
 
 It resolves names and protocols, reads annotations and looks for missing images before any model is loaded; then it
-loads the model, runs the tasks' rounds together (equal requests of different tasks are made once), journals every batch,
-scores, and writes the results. Only the driver writes the journal.
+loads the model, runs the tasks' rounds together (equal requests of different tasks are made once), journals every
+batch, scores, and writes the results. Only the driver writes the journal.
 """
 
 from __future__ import annotations
