@@ -1,0 +1,211 @@
+"""COCO caption metrics: BLEU-1..4, METEOR, ROUGE-L, CIDEr, by pycocoevalcap's own scorers over our tokens.
+
+Captions are tokenised once for all metrics, in Python, equal to the official Java tokeniser (``vlbench.metrics.ptb``),
+so that only METEOR needs Java. Scale and names are the official scorer's: fractions, CIDEr times ten.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+
+from vlbench.errors import DataError, UsageError
+from vlbench.metrics.meteor import MeteorUnavailable, run_meteor
+from vlbench.metrics.ptb import tokenize
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+
+__all__ = ["METRICS", "CaptionScores", "score_captions"]
+
+METRICS = ("Bleu_1", "Bleu_2", "Bleu_3", "Bleu_4", "METEOR", "ROUGE_L", "CIDEr", "SPICE")
+_BLEU = METRICS[:4]
+
+IdT = TypeVar("IdT", bound=Hashable)
+
+
+@dataclass(frozen=True)
+class CaptionScores(Generic[IdT]):
+    """Scores of one caption for each of n images.
+
+    ``corpus``: value by metric, None where it cannot be had, and then ``reasons`` tells why. ``per_image``: for each
+    metric with a value, n floats in the order of ``image_ids``. ``statistics``: for each image what
+    ``caption_statistics.corpus_from_statistics`` needs to recompute the corpus values for any choice of images; plain
+    numbers and lists. ``notes``: what a reader of the numbers must know.
+    """
+
+    image_ids: tuple[IdT, ...]
+    corpus: Mapping[str, float | None]
+    reasons: Mapping[str, str]
+    per_image: Mapping[str, tuple[float, ...]]
+    statistics: tuple[Mapping[str, float | list[int] | list[float]], ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass
+class _Tokens:
+    """Tokenised captions of n images, with what the scorers find."""
+
+    candidates: list[str]
+    references: list[list[str]]
+    corpus: dict[str, float | None] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
+    per_image: dict[str, list[float]] = field(default_factory=dict)
+    statistics: list[dict[str, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.statistics = [{} for _ in self.candidates]
+
+    def pairs(self) -> Iterable[tuple[str, list[str]]]:
+        return zip(self.candidates, self.references, strict=True)
+
+    def keep(self, metric: str, corpus: float, per_image: Iterable[float]) -> None:
+        self.corpus[metric] = float(corpus)
+        self.per_image[metric] = [float(value) for value in per_image]
+
+    def note_statistic(self, name: str, values: Iterable[Any]) -> None:
+        for row, value in zip(self.statistics, values, strict=True):
+            row[name] = value
+
+
+def score_captions(
+    candidates: Mapping[IdT, str],
+    references: Mapping[IdT, Sequence[str]],
+    *,
+    metrics: Collection[str] = METRICS,
+    meteor: Literal["auto", "off"] = "auto",
+    full_size: int | None = None,
+) -> CaptionScores[IdT]:
+    """Score one caption an image against the image's references.
+
+    An empty candidate is allowed and scores 0. ``meteor="auto"`` gives None with a reason where Java cannot run.
+    ``full_size`` is the number of images of the whole split, for the note that a subset distorts CIDEr.
+
+    Raises ``DataError`` where candidates and references are not of the same images or an image has no reference,
+    ``UsageError`` for an unknown metric.
+    """
+    unknown = sorted(set(metrics) - set(METRICS))
+    if unknown:
+        raise UsageError(f"unknown caption metric {unknown[0]!r}; there are: {', '.join(METRICS)}")
+    _check_ids(candidates, references)
+    ids = tuple(candidates)
+    tokens = _tokenize([candidates[key] for key in ids], [references[key] for key in ids])
+    if not set(metrics).isdisjoint(_BLEU):
+        _bleu(tokens)
+    scorers: dict[str, Callable[[_Tokens], None]] = {"METEOR": _meteor, "ROUGE_L": _rouge, "CIDEr": _cider}
+    if meteor == "off":
+        del scorers["METEOR"]
+        tokens.reasons["METEOR"] = "was switched off"
+    for name, scorer in scorers.items():
+        if name in metrics:
+            scorer(tokens)
+    tokens.reasons["SPICE"] = "needs Stanford CoreNLP models that are not shipped"
+    wanted = [name for name in METRICS if name in metrics]
+    return CaptionScores(
+        image_ids=ids,
+        corpus={name: tokens.corpus.get(name) for name in wanted},
+        reasons={name: tokens.reasons[name] for name in wanted if name not in tokens.corpus},
+        per_image={name: tuple(tokens.per_image[name]) for name in wanted if name in tokens.per_image},
+        statistics=tuple(tokens.statistics),
+        notes=_notes(len(ids), full_size) if "CIDEr" in wanted else (),
+    )
+
+
+def _check_ids(candidates: Mapping[IdT, str], references: Mapping[IdT, Sequence[str]]) -> None:
+    if not candidates and not references:
+        raise DataError("there is no caption to score")
+    for name, keys in (("candidates", candidates), ("references", references)):
+        # 7 and "7" are two keys of a mapping, but one image.
+        twice = [text for text, count in Counter(map(str, keys)).items() if count > 1]
+        if twice:
+            raise DataError(f"{name} name {_some(twice)} more than once; give one entry an image")
+    unanswered = [key for key in references if key not in candidates]
+    if unanswered:
+        raise DataError(f"no candidate caption for {_some(unanswered)}; a failed image needs an empty caption")
+    unknown = [key for key in candidates if key not in references]
+    if unknown:
+        raise DataError(f"no reference captions for {_some(unknown)}; candidates must be of the split's images")
+    bare = [key for key, texts in references.items() if isinstance(texts, str) or not texts]
+    if bare:
+        raise DataError(f"no list of reference captions for {_some(bare)}; every image needs at least one")
+
+
+def _some(keys: Sequence[object]) -> str:
+    shown = ", ".join(str(key) for key in keys[:5])
+    rest = f" and {len(keys) - 5} more" if len(keys) > 5 else ""
+    return f"image{'s' if len(keys) > 1 else ''} {shown}{rest}"
+
+
+def _tokenize(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> _Tokens:
+    tokenized = iter(tokenize([*candidates, *(text for texts in references for text in texts)]))
+    return _Tokens([next(tokenized) for _ in candidates], [[next(tokenized) for _ in texts] for texts in references])
+
+
+def _notes(images: int, full_size: int | None) -> tuple[str, ...]:
+    if images == 1:
+        return ("CIDEr of a single image is always 0: every n-gram is in all of its one document",)
+    if full_size is not None and images < full_size:
+        return (
+            f"CIDEr is distorted: document frequencies come from {images} of {full_size} images; "
+            "compare only with scores of the same images",
+        )
+    return ()
+
+
+def _bleu(tokens: _Tokens) -> None:
+    from pycocoevalcap.bleu.bleu_scorer import BleuScorer
+
+    scorer = BleuScorer(n=4)
+    for pair in tokens.pairs():
+        scorer += pair
+    corpus, per_image = scorer.compute_score(option="closest", verbose=0)
+    for name, value, values in zip(_BLEU, corpus, per_image, strict=True):
+        tokens.keep(name, value, values)
+    for row, counts in zip(tokens.statistics, scorer.ctest, strict=True):
+        length = counts["testlen"]
+        row["bleu_correct"] = list(counts["correct"])
+        row["bleu_guess"] = list(counts["guess"])
+        row["bleu_length"] = length
+        # Among equally close references the shorter one counts.
+        row["bleu_reference_length"] = min((abs(other - length), other) for other in counts["reflen"])[1]
+
+
+def _rouge(tokens: _Tokens) -> None:
+    from pycocoevalcap.rouge.rouge import Rouge
+
+    scorer = Rouge()
+    # To the official scorer an empty caption has one empty word, and matches a reference of punctuation alone.
+    values = [scorer.calc_score([text], texts) if text else 0.0 for text, texts in tokens.pairs()]
+    _keep_mean(tokens, "ROUGE_L", values)
+
+
+def _cider(tokens: _Tokens) -> None:
+    from pycocoevalcap.cider.cider_scorer import CiderScorer
+
+    scorer = CiderScorer(n=4, sigma=6.0)
+    for pair in tokens.pairs():
+        scorer += pair
+    if any(any(texts) for texts in tokens.references):
+        _, values = scorer.compute_score()
+    else:  # the official scorer takes the maximum over the n-grams, of which there is none
+        values = [0.0] * len(tokens.candidates)
+    _keep_mean(tokens, "CIDEr", values)
+
+
+def _keep_mean(tokens: _Tokens, name: str, values: Sequence[float]) -> None:
+    import numpy as np
+
+    tokens.keep(name, float(np.mean(values)), values)
+    tokens.note_statistic(name, tokens.per_image[name])
+
+
+def _meteor(tokens: _Tokens) -> None:
+    try:
+        result = run_meteor(tokens.candidates, tokens.references)
+    except MeteorUnavailable as unavailable:
+        tokens.reasons["METEOR"] = str(unavailable)
+        return
+    tokens.keep("METEOR", result.corpus, result.per_image)
+    tokens.note_statistic("meteor", result.statistics.tolist())
