@@ -1,0 +1,110 @@
+"""Visual commonsense reasoning on VCR: answers, rationales, and both together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from vlbench.capabilities import LIKELIHOOD_ROUTES, route
+from vlbench.data.vcr import NO_LABEL, load_vcr
+from vlbench.errors import DataError, UsageError
+from vlbench.task import Protocol, Task
+from vlbench.tasks.arguments import choice, template
+from vlbench.types import ChoiceScores, Choose, Dataset, Failure, Metric, Response, SampleRow, VCRItem
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from vlbench.data.source import DataRoot
+
+METRICS = ("q_to_a", "qa_to_r", "q_to_ar")
+
+
+class Vcr(Task[VCRItem]):
+    """Choose one of four answers, then one of four rationales given the *gold* answer."""
+
+    name = "vcr"
+    dataset = "vcr"
+    primary_metric = "q_to_ar"
+    argument_help: ClassVar[Mapping[str, str]] = {
+        "likelihood": "how a generator's likelihood ranks choices: per-token (default), sum or less-blind",
+        "template": "text that ranks a choice, with {prompt} and {choice} (default {prompt} {choice})",
+    }
+
+    def __init__(self, arguments: Mapping[str, str] | None = None) -> None:
+        """Read the arguments; raises ``UsageError`` for one that is unknown or out of range."""
+        super().__init__(arguments)
+        ways = ("per-token", *(way for name in LIKELIHOOD_ROUTES if (way := name[11:]) != "per-token"))
+        self._likelihood = choice(self.name, self.arguments, "likelihood", ways)
+        self._template = template(self.name, self.arguments, "template", "{prompt} {choice}", ("prompt", "choice"))
+
+    def protocol(self, capabilities: frozenset[str]) -> Protocol:
+        """Return ``choose``, or ``choose/<route>`` where choosing is derived.
+
+        ``likelihood`` given explicitly asks for that route, and raises ``UsageError`` where the model has none.
+        """
+        way = route("choose", capabilities)
+        if way is None:
+            raise self.unsupported(capabilities, "choose, match, loglikelihood or embeddings")
+        if "likelihood" in self.arguments:
+            if "loglikelihood" not in capabilities:
+                raise UsageError("--task-arg vcr:likelihood needs a model with loglikelihood, and this one has none")
+            way = f"likelihood-{self._likelihood}"
+        name = "choose" if way == "choose" else f"choose/{way}"
+        prompt = "{question} -> {answer}; {question} {gold answer} -> {rationale}"
+        return Protocol(name, routes={"choose": way}, prompt=prompt, template=self._template)
+
+    def load(self, root: DataRoot, split: str | None, limit: int | None) -> Dataset[VCRItem]:
+        """Read the items; raises ``DataError`` for the test split, whose labels are not public."""
+        dataset = load_vcr(root.folder(self.dataset), split, limit)
+        if any(NO_LABEL in (sample.answer_label, sample.rationale_label) for sample in dataset.samples):
+            raise DataError(
+                f"{self.name}: split {dataset.split} has no labels to score against; choose another --split"
+            )
+        return dataset
+
+    def requests(self, sample: VCRItem, protocol: Protocol) -> Sequence[Choose]:
+        """Ask for the answer, and for the rationale of the gold answer."""
+        gold = f"{sample.question} {sample.answers[sample.answer_label]}"
+        return [
+            Choose((sample.image,), sample.question, sample.answers),
+            Choose((sample.image,), gold, sample.rationales),
+        ]
+
+    def score(self, sample: VCRItem, responses: Sequence[Response], protocol: Protocol) -> SampleRow:
+        """Score both choices; a sample of which one request failed is wrong in all three."""
+        reason = next((response.reason for response in responses if isinstance(response, Failure)), "")
+        chosen = [response.scores for response in responses if isinstance(response, ChoiceScores)]
+        labels = (sample.answer_label, sample.rationale_label)
+        credits = [0.0, 0.0] if reason else [credit(s, label) for s, label in zip(chosen, labels, strict=True)]
+        return SampleRow(
+            sample_id=sample.annot_id,
+            image_id=sample.image_id,
+            response="" if reason else " ".join(str(int(np.argmax(scores))) for scores in chosen),
+            status="failed" if reason else "ok",
+            scores=dict(zip(METRICS, (*credits, credits[0] * credits[1]), strict=True)),
+            reason=reason,
+        )
+
+    def aggregate(self, rows: Sequence[SampleRow], dataset: Dataset[VCRItem]) -> Mapping[str, Metric]:
+        """Average the credits (fractions)."""
+        return {name: Metric(float(np.mean([row.scores[name] for row in rows]))) for name in METRICS}
+
+    def notes(self, dataset: Dataset[VCRItem], limit: int | None) -> Sequence[str]:
+        """Say so where only some questions were asked."""
+        if limit is None and not dataset.partial:
+            return ()
+        return (
+            f"only {dataset.counts['questions']} questions were asked: these are not the numbers of the full split",
+        )
+
+
+def credit(scores: Sequence[float], label: int) -> float:
+    """Return the chance that the choice ``label`` is taken: the highest wins, of n tied ones each with 1/n.
+
+    >>> credit((0.1, 0.9, 0.9, 0.2), 1), credit((0.1, 0.9, 0.9, 0.2), 0)
+    (0.5, 0.0)
+    """
+    highest = max(scores)
+    return 1.0 / list(scores).count(highest) if scores[label] == highest else 0.0
