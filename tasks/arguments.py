@@ -83,6 +83,7 @@ def decoding(task: str, arguments: Mapping[str, str], default: Decoding) -> Deco
 def shown_prompt(prompt: str, used: Decoding) -> str:
     """Return prompt and decoding as the signature shows them.
 
+    >>> from vlbench.types import Decoding
     >>> shown_prompt("", Decoding())
     'none[max_new_tokens=30,num_beams=1]'
     """
