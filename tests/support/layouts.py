@@ -1,0 +1,230 @@
+"""Miniature datasets in their official layouts, with the quirks of the official files."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Json = dict[str, Any]
+
+CAPTIONS = {
+    391895: ["A man with a red helmet on a small moped. ", "Man riding a motor bike.\n", "A dirt path."],
+    522418: ["A woman cuts a cake.", "a woman wearing a net on her head  cutting a cake "],
+    184613: ["A child holding a flowered umbrella.", "A man riding a motor bike."],
+}
+COLOURS = {391895: "red", 522418: "green", 184613: "blue"}
+
+
+def write(path: Path, document: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(document if isinstance(document, str) else json.dumps(document), encoding="utf-8")
+
+
+def picture(path: Path, colour: str = "white") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (8, 6), colour).save(path)
+
+
+def coco_document() -> Json:
+    """Annotations lie in any order, not grouped by image."""
+    images = [
+        {
+            "license": 3,
+            "file_name": f"COCO_val2014_{image_id:012d}.jpg",
+            "coco_url": "http://images.cocodataset.org/x.jpg",
+            "height": 6,
+            "width": 8,
+            "date_captured": "2013-11-14 11:18:45",
+            "flickr_url": "http://farm9.staticflickr.com/x.jpg",
+            "id": image_id,
+        }
+        for image_id in CAPTIONS
+    ]
+    annotations = [
+        {"image_id": image_id, "id": 10 * n + k, "caption": text}
+        for n, (image_id, texts) in enumerate(CAPTIONS.items())
+        for k, text in enumerate(texts)
+    ]
+    annotations.sort(key=lambda annotation: annotation["id"] % 10)
+    return {"info": {}, "licenses": [], "images": images, "annotations": annotations}
+
+
+def coco(root: Path) -> Path:
+    """Write val2014 and return the annotation file."""
+    for image_id, colour in COLOURS.items():
+        picture(root / "val2014" / f"COCO_val2014_{image_id:012d}.jpg", colour)
+    path = root / "annotations" / "captions_val2014.json"
+    write(path, coco_document())
+    return path
+
+
+def karpathy_document() -> Json:
+    """Two test images, one restval image; sentids are the COCO annotation ids."""
+    images = []
+    for n, (image_id, texts) in enumerate(CAPTIONS.items()):
+        sentences = [
+            {"tokens": text.lower().split(), "raw": text, "imgid": n, "sentid": 10 * n + k}
+            for k, text in enumerate(texts)
+        ]
+        images.append(
+            {
+                "filepath": "val2014",
+                "sentids": [s["sentid"] for s in sentences],
+                "filename": f"COCO_val2014_{image_id:012d}.jpg",
+                "imgid": n,
+                "split": "restval" if n == 1 else "test",
+                "sentences": sentences,
+                "cocoid": image_id,
+            }
+        )
+    return {"images": images, "dataset": "coco"}
+
+
+def flickr30k_document() -> Json:
+    document = karpathy_document()
+    for n, image in enumerate(document["images"]):
+        del image["filepath"], image["cocoid"]
+        image["filename"] = f"{1000092795 + n}.jpg"
+        image["split"] = "train" if n == 1 else "test"
+    return {"images": document["images"], "dataset": "flickr30k"}
+
+
+def flickr30k(root: Path, folder: str = "flickr30k-images") -> Path:
+    """Write the file and its images, and return the file."""
+    for n, colour in enumerate(COLOURS.values()):
+        picture(root / folder / f"{1000092795 + n}.jpg", colour)
+    path = root / "dataset_flickr30k.json"
+    write(path, flickr30k_document())
+    return path
+
+
+QUESTIONS = [
+    (
+        262148000,
+        262148,
+        "Where is he looking?",
+        "none of the above",
+        "other",
+        ["down"] * 7 + ["table", "skateboard", "at table"],
+    ),
+    (262148001, 262148, "Is there a dog?", "is there", "yes/no", ["no"] * 10),
+    (393225000, 393225, "What color is the cup?", "what color is the", "other", ["Red."] * 9 + ["blue"]),
+]
+
+
+def annotation(question_id: int, image_id: int, question_type: str, answer_type: str, answers: list[str]) -> Json:
+    return {
+        "question_type": question_type,
+        "multiple_choice_answer": max(sorted(set(answers)), key=answers.count),
+        "answers": [{"answer": a, "answer_confidence": "yes", "answer_id": k} for k, a in enumerate(answers, 1)],
+        "image_id": image_id,
+        "answer_type": answer_type,
+        "question_id": question_id,
+    }
+
+
+def vqa_questions() -> Json:
+    questions = [{"image_id": image, "question": text, "question_id": q} for q, image, text, *_ in QUESTIONS]
+    return {"info": {}, "task_type": "Open-Ended", "data_type": "mscoco", "license": {}, "questions": questions}
+
+
+def vqa_annotations() -> Json:
+    rows = [annotation(q, image, kind, answer, answers) for q, image, _, kind, answer, answers in QUESTIONS]
+    return {"info": {}, "license": {}, "data_subtype": "val2014", "annotations": rows[::-1], "data_type": "mscoco"}
+
+
+def vqa(root: Path) -> tuple[Path, Path]:
+    """Write val2014 and return the files of questions and annotations."""
+    for image_id, colour in ((262148, "red"), (393225, "green")):
+        picture(root / "val2014" / f"COCO_val2014_{image_id:012d}.jpg", colour)
+    paths = root / "v2_OpenEnded_mscoco_val2014_questions.json", root / "v2_mscoco_val2014_annotations.json"
+    write(paths[0], vqa_questions())
+    write(paths[1], vqa_annotations())
+    return paths
+
+
+TRAIN_ANSWERS = {
+    "is there": ["no", "no", "yes", "yes", "yes"],
+    "is": ["maybe"],
+    "what color is the": ["red", "blue", "red", "green"],
+    "none of the above": ["down", "down", "down", "down", "down", "down"],
+}
+
+
+def vqa_train(root: Path) -> Path:
+    """Write train annotations, and return the file; train questions need not be there."""
+    rows = []
+    for kind, majority in TRAIN_ANSWERS.items():
+        rows += [annotation(1000 + len(rows) + k, 1, kind, "other", [a] * 10) for k, a in enumerate(majority)]
+    path = root / "v2_mscoco_train2014_annotations.json"
+    write(path, {"info": {}, "annotations": rows})
+    return path
+
+
+def vcr_items() -> list[Json]:
+    common = {
+        "movie": "1054_Harry_Potter",
+        "objects": ["person", "person", "bottle"],
+        "img_fn": "lsmdc_1054/1054_1.jpg",
+        "metadata_fn": "lsmdc_1054/1054_1.json",
+        "answer_orig": "2 is sad",
+        "match_fold": "val-0",
+    }
+    return [
+        common
+        | {
+            "question": ["Does", [0], "n't", "like", [1, 2], ",", "or", "does", [1], "'s", "cat", "?"],
+            "answer_choices": [["Yes", "."], ["No", ",", [1], "does", "."], [[0], "is", "sad", "."], ["Maybe", "."]],
+            "answer_label": 1,
+            "rationale_choices": [[[k % 3], "smiles", "."] for k in range(4)],
+            "rationale_label": 3,
+            "img_id": "val-0",
+            "annot_id": "val-0",
+            "question_number": 0,
+        },
+        common
+        | {
+            "question": ["What", "is", [2], "?"],
+            "answer_choices": [["A", "bottle", "."], ["A", "cat", "."], ["A", "dog", "."], ["Air", "."]],
+            "answer_label": 0,
+            "rationale_choices": [
+                ["It", "shines", "."],
+                ["It", "barks", "."],
+                ["It", "sings", "."],
+                ["It", "is", "air", "."],
+            ],
+            "rationale_label": 0,
+            "img_id": "val-0",
+            "annot_id": "val-1",
+            "question_number": 1,
+        },
+    ]
+
+
+def vcr_metadata() -> Json:
+    """The second object has two outlines, the third none."""
+    return {
+        "boxes": [[0.5, 1, 4, 5, 0.99], [2, 1, 6.25, 5, 0.9], [0, 0, 1, 1, 0.5]],
+        "segms": [[[[1, 1], [2, 1], [2, 2.5]]], [[[3, 1], [4, 1], [4, 2]], [[5, 1], [6, 1], [6, 2]]], []],
+        "names": ["person", "person", "bottle"],
+        "width": 8,
+        "height": 6,
+    }
+
+
+def lines(items: list[Json]) -> str:
+    return "".join(json.dumps(item) + "\n" for item in items)
+
+
+def vcr(root: Path) -> tuple[Path, Path]:
+    """Write val and return the files of items and of metadata."""
+    picture(root / "vcr1images" / "lsmdc_1054" / "1054_1.jpg")
+    paths = root / "val.jsonl", root / "vcr1images" / "lsmdc_1054" / "1054_1.json"
+    write(paths[0], lines(vcr_items()))
+    write(paths[1], vcr_metadata())
+    return paths
