@@ -45,7 +45,7 @@ def coco_document() -> Json:
         }
         for image_id in CAPTIONS
     ]
-    annotations = [
+    annotations: list[Json] = [
         {"image_id": image_id, "id": 10 * n + k, "caption": text}
         for n, (image_id, texts) in enumerate(CAPTIONS.items())
         for k, text in enumerate(texts)
@@ -158,7 +158,7 @@ TRAIN_ANSWERS = {
 
 def vqa_train(root: Path) -> Path:
     """Write train annotations, and return the file; train questions need not be there."""
-    rows = []
+    rows: list[Json] = []
     for kind, majority in TRAIN_ANSWERS.items():
         rows += [annotation(1000 + len(rows) + k, 1, kind, "other", [a] * 10) for k, a in enumerate(majority)]
     path = root / "v2_mscoco_train2014_annotations.json"

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 STRIP_ELEMENTS = 1 << 22
 """Scores held at once: 16 MiB of float32."""
+NORMALISED_AT_ONCE = 1 << 14
 
 
 @dataclass(frozen=True)
@@ -79,10 +80,13 @@ def median_rank(ranks: Doubles) -> float | None:
 
 def normalise(vectors: npt.ArrayLike) -> Floats:
     """Return unit vectors: float32 of shape (n, d); equal rows stay equal to the bit, zero rows stay zero."""
-    rows = np.asarray(vectors, dtype=np.float64)
-    norms = np.sqrt(np.einsum("nd,nd->n", rows, rows))
-    # The sum with 0.0 turns -0.0 into 0.0, so that equal vectors have equal bytes.
-    units: Floats = (rows / np.maximum(norms, 1e-12)[:, None]).astype(np.float32) + np.float32(0.0)
+    given = np.asarray(vectors)
+    units = np.empty(given.shape, dtype=np.float32)
+    for start in range(0, len(given), NORMALISED_AT_ONCE):
+        rows = given[start : start + NORMALISED_AT_ONCE].astype(np.float64)
+        norms = np.sqrt(np.einsum("nd,nd->n", rows, rows))
+        # The sum with 0.0 turns -0.0 into 0.0, so that equal vectors have equal bytes.
+        units[start : start + len(rows)] = rows / np.maximum(norms, 1e-12)[:, None] + 0.0
     return units
 
 
