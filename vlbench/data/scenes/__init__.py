@@ -9,6 +9,7 @@ from __future__ import annotations
 from vlbench.data.scenes.caption_check import AttributeCount, Mention, caption_attributes, parse_caption
 from vlbench.data.scenes.captions import captions
 from vlbench.data.scenes.draw import SPLITS, VERSION, scene, split
+from vlbench.data.scenes.graph import Region, Relationship, regions, relationships
 from vlbench.data.scenes.questions import Question, questions
 from vlbench.data.scenes.render import render
 from vlbench.data.scenes.scene import SIDE, Background, Scene, SceneObject
@@ -27,6 +28,8 @@ __all__ = [
     "Background",
     "Mention",
     "Question",
+    "Region",
+    "Relationship",
     "Scene",
     "SceneObject",
     "VCRItem",
@@ -34,6 +37,8 @@ __all__ = [
     "captions",
     "parse_caption",
     "questions",
+    "regions",
+    "relationships",
     "render",
     "scene",
     "split",

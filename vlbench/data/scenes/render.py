@@ -107,7 +107,8 @@ def _shrunk(points: NDArray[np.bool_]) -> NDArray[np.bool_]:
 def _coverage(points: NDArray[np.bool_]) -> NDArray[np.int32]:
     """Return how many of each pixel's sample points are set, 0 to 16."""
     side = len(points) // 4
-    return np.sum(points.reshape(side, 4, side, 4), axis=(1, 3), dtype=np.int32)
+    counts: NDArray[np.int32] = points.reshape(side, 4, side, 4).astype(np.int32).sum(axis=(1, 3), dtype=np.int32)
+    return counts
 
 
 @lru_cache(maxsize=256)
