@@ -9,7 +9,7 @@ import numpy as np
 from vlbench.data.coco import load_coco, load_references
 from vlbench.metrics.captions import METRICS, score_captions
 from vlbench.task import Protocol, Rounds, Task
-from vlbench.tasks.arguments import DECODING_HELP, decoding, read_predictions, shown_prompt
+from vlbench.tasks.arguments import DECODING_HELP, choice, decoding, read_predictions, shown_prompt
 from vlbench.types import CaptionedImage, Dataset, Decoding, Failure, Generate, Generated, Metric, Response, SampleRow
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ class CocoCaption(Task[CaptionedImage]):
     primary_metric = "CIDEr"
     argument_help: ClassVar[Mapping[str, str]] = {
         "prompt": "prompt for models that want one (default none: the model captions in its own way)",
+        "meteor": "auto (default: where Java is), or off to save its time",
         **DECODING_HELP,
     }
 
@@ -35,6 +36,7 @@ class CocoCaption(Task[CaptionedImage]):
         super().__init__(arguments)
         self._prompt = self.arguments.get("prompt", "")
         self._decoding = decoding(self.name, self.arguments, Decoding())
+        self._meteor = choice(self.name, self.arguments, "meteor", ("auto", "off"))
         self._reasons: Mapping[str, str] = {}
 
     def protocol(self, capabilities: frozenset[str]) -> Protocol:
@@ -98,6 +100,7 @@ class CocoCaption(Task[CaptionedImage]):
         scored = score_captions(
             {sample.image_id: text for sample, text in zip(samples, texts, strict=True)},
             {sample.image_id: [caption.text for caption in sample.captions] for sample in samples},
+            meteor="off" if self._meteor == "off" else "auto",
         )
         self._reasons = scored.reasons
         rows = []
