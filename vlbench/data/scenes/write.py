@@ -46,8 +46,8 @@ def write_official(
 ) -> None:
     """Write the splits to ``root`` in the layouts of COCO, Flickr30K, VQA v2, VCR and Visual Genome.
 
-    "test" includes the other test scenes of the Flickr30K file. Without ``train_images`` the train scenes have their
-    annotations only. The folder appears whole or not at all. Raises ``DataError`` where ``root`` exists and is not an
+    "test" includes the other test scenes of the Flickr30K file. Without ``train_images`` the train scenes have only
+    their COCO captions and VQA annotations, which need no picture to be of use. The folder appears whole or not at all. Raises ``DataError`` where ``root`` exists and is not an
     empty folder, ``UsageError`` for an unknown split or a count below 1; ``OSError`` where the disk refuses.
     """
     unknown = [name for name in splits if name not in ("train", "val", "test")]
@@ -79,46 +79,57 @@ def _scenes(splits: Sequence[str], train_count: int) -> dict[str, list[Scene]]:
 
 
 def _write(root: Path, scenes: dict[str, list[Scene]], train_images: bool) -> None:
-    train, val, test, flickr = (scenes[name] for name in ("train", "val", "test", "flickr-test"))
+    train, val, test = (scenes[name] for name in ("train", "val", "test"))
     drawn = train if train_images else []
-    _write_documents(root, scenes, [*drawn, *val])
-    for scene in drawn:
-        data = png(scene)
-        _put(root / "coco" / "train2014" / coco_name(scene, "train2014"), data)
-        _put(root / "vqa" / "train2014" / coco_name(scene, "train2014"), data)
-        _put(root / "vcr" / "vcr1images" / vcr_name(scene, "png"), data)
-        _put(root / "visual_genome" / "VG_100K" / genome_name(scene), data)
-    for scene in val:
-        data = png(scene)
-        _put(root / "coco" / "train2014" / coco_name(scene, "train2014"), data)
-        _put(root / "visual_genome" / "VG_100K" / genome_name(scene), data)
-    for scene in test:
-        data = png(scene)
-        _put(root / "coco" / "val2014" / coco_name(scene, "val2014"), data)
-        _put(root / "vqa" / "val2014" / coco_name(scene, "val2014"), data)
-        _put(root / "vcr" / "vcr1images" / vcr_name(scene, "png"), data)
-    for scene in flickr:
-        _put(root / "flickr30k" / "flickr30k-images" / flickr_name(scene), png(scene))
-
-
-def _write_documents(root: Path, scenes: dict[str, list[Scene]], genome: Sequence[Scene]) -> None:
-    train, val, test = scenes["train"], scenes["val"], scenes["test"]
-    parts = {"train": ("train2014", train), "val": ("train2014", val), "test": ("val2014", test)}
-    _put_json(root / "coco" / "dataset_coco.json", karpathy_coco(parts))
+    _write_coco(root / "coco", train, val, test)
     _put_json(root / "flickr30k" / "dataset_flickr30k.json", karpathy_flickr30k({"test": scenes["flickr-test"]}))
-    for name, document in genome_documents(genome).items():
+    for folder, members in (("train2014", train), ("val2014", test)):
+        _write_vqa(root / "vqa", folder, members)
+    for part, members in (("train", drawn), ("val", test)):
+        _write_vcr(root / "vcr", part, members)
+    for name, document in genome_documents([*drawn, *val]).items():
         _put_json(root / "visual_genome" / name, document)
-    for folder, part, members in (("train2014", "train", train), ("val2014", "val", test)):
-        if not members:
-            continue
-        captioned = [*members, *val] if part == "train" else members
-        _put_json(root / "coco" / "annotations" / f"captions_{folder}.json", coco_captions(captioned, folder))
-        questions, annotations = vqa_documents(members, folder)
-        _put_json(root / "vqa" / f"v2_OpenEnded_mscoco_{folder}_questions.json", questions)
-        _put_json(root / "vqa" / f"v2_mscoco_{folder}_annotations.json", annotations)
-        _put_lines(root / "vcr" / f"{part}.jsonl", vcr_rows(members, part))
-        for scene in members:
-            _put_json(root / "vcr" / "vcr1images" / vcr_name(scene, "json"), vcr_metadata(scene))
+    for scene in (*drawn, *val, *test, *scenes["flickr-test"]):
+        data = png(scene)
+        for path in _pictures(root, scene):
+            _put(path, data)
+
+
+def _pictures(root: Path, scene: Scene) -> tuple[Path, ...]:
+    """Return all places of a scene's picture."""
+    coco, vqa, vcr = root / "coco", root / "vqa", root / "vcr" / "vcr1images" / vcr_name(scene, "png")
+    genome = root / "visual_genome" / "VG_100K" / genome_name(scene)
+    folder = "val2014" if scene.split == "test" else "train2014"
+    name = coco_name(scene, folder)
+    places = {
+        "train": (coco / folder / name, vqa / folder / name, vcr, genome),
+        "val": (coco / folder / name, genome),
+        "test": (coco / folder / name, vqa / folder / name, vcr),
+        "flickr-test": (root / "flickr30k" / "flickr30k-images" / flickr_name(scene),),
+    }
+    return places[scene.split]
+
+
+def _write_coco(folder: Path, train: list[Scene], val: list[Scene], test: list[Scene]) -> None:
+    parts = {"train": ("train2014", train), "val": ("train2014", val), "test": ("val2014", test)}
+    _put_json(folder / "dataset_coco.json", karpathy_coco(parts))
+    for name, members in (("train2014", [*train, *val]), ("val2014", test)):
+        if members:
+            _put_json(folder / "annotations" / f"captions_{name}.json", coco_captions(members, name))
+
+
+def _write_vqa(folder: Path, subtype: str, scenes: list[Scene]) -> None:
+    if scenes:
+        questions, annotations = vqa_documents(scenes, subtype)
+        _put_json(folder / f"v2_OpenEnded_mscoco_{subtype}_questions.json", questions)
+        _put_json(folder / f"v2_mscoco_{subtype}_annotations.json", annotations)
+
+
+def _write_vcr(folder: Path, part: str, scenes: list[Scene]) -> None:
+    if scenes:
+        _put_lines(folder / f"{part}.jsonl", vcr_rows(scenes, part))
+    for scene in scenes:
+        _put_json(folder / "vcr1images" / vcr_name(scene, "json"), vcr_metadata(scene))
 
 
 def png(scene: Scene) -> bytes:
