@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import tracemalloc
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -212,3 +213,15 @@ def test_memory_stays_bounded_where_the_matrix_would_not_fit() -> None:
             assert scores.shape == (len(numbers), 500) and scores.size <= 2_000
             seen += numbers.tolist()
         assert sorted(seen) == list(range(300))
+
+
+def test_peak_memory_is_far_below_the_matrix() -> None:
+    random = np.random.default_rng(2)
+    queries, gallery = normalise(random.standard_normal((1_000, 4))), normalise(random.standard_normal((20_000, 4)))
+    tracemalloc.start()
+    try:
+        retrieval_ranks(queries, gallery, [[i] for i in range(1_000)], elements=100_000)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 1_000 * 20_000 * 4 / 8

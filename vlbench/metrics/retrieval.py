@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     Ints = npt.NDArray[np.int64]
     Flags = npt.NDArray[np.bool_]
 
-STRIP_ELEMENTS = 1 << 22
-"""Scores held at once: 16 MiB of float32."""
+STRIP_ELEMENTS = 1 << 24
+"""Scores held at once: 64 MiB of float32."""
 NORMALISED_AT_ONCE = 1 << 14
 
 
@@ -112,24 +112,29 @@ class Distinct:
             index[i] = first.setdefault(key, len(first))
             if index[i] == len(keep):
                 keep.append(i)
-        return cls(vectors[keep], index)
+        return cls(vectors if len(keep) == len(vectors) else vectors[keep], index)
 
 
 def strips(queries: Floats, gallery: Floats, elements: int = STRIP_ELEMENTS) -> Iterator[tuple[Ints, Floats]]:
     """Yield all scores in strips: the numbers of the queries (b,) and their scores (b, m), equal rows tying exactly.
 
-    ``queries`` (n, d) and ``gallery`` (m, d) are unit vectors; strips do not come in the order of the queries.
+    ``queries`` (n, d) and ``gallery`` (m, d) are unit vectors; strips do not come in the order of the queries. A strip
+    is overwritten by the next one.
     """
     left, right = Distinct.of(queries), Distinct.of(gallery)
     order = np.argsort(left.index, kind="stable")
     bounds = np.searchsorted(left.index[order], np.arange(len(left.rows) + 1))
     block = max(1, elements // max(1, len(gallery)))
+    products = np.empty((min(block, len(left.rows)), len(right.rows)), dtype=np.float32)
     for start in range(0, len(left.rows), block):
         stop = min(start + block, len(left.rows))
-        scores = left.rows[start:stop] @ right.rows.T
+        scores: Floats = np.matmul(left.rows[start:stop], right.rows.T, out=products[: stop - start])
         if len(right.rows) < len(gallery):
             scores = scores[:, right.index]
         members = order[bounds[start] : bounds[stop]]
+        if len(members) == stop - start:
+            yield members, scores
+            continue
         for part in range(0, len(members), block):
             chosen = members[part : part + block]
             yield chosen, scores[left.index[chosen] - start]
@@ -203,30 +208,21 @@ class Search:
         candidates = np.full((self._n, top), -1, dtype=np.int64)
         candidate_ties = np.zeros(self._n, dtype=np.int64)
         first = np.full(self._n, -1, dtype=np.int64)
-        gallery = self._gallery[self._items]
-        for part, scores in strips(self._queries[self._asked], gallery, self._elements):
-            numbers = self._asked[part]
-            best = self._best(numbers, scores)
-            ties = np.count_nonzero(scores == best[:, None], axis=1)
-            above[numbers] = np.count_nonzero(scores > best[:, None], axis=1)
-            right[numbers] = [
-                np.count_nonzero(row[self._positives[i]] == b) for i, row, b in zip(numbers, scores, best, strict=True)
-            ]
-            negatives[numbers] = ties - right[numbers]
-            first[numbers] = self._items[scores.argmax(axis=1)]
-            for i, row, b in zip(numbers if top else (), scores, best, strict=False):
-                chosen = top_items(row, top, int(i))
-                candidates[i, : len(chosen)] = self._items[chosen]
-                candidate_ties[i] = np.count_nonzero(row[chosen] == b)
+        gallery = self._gallery if len(self._items) == self._m else self._gallery[self._items]
+        queries = self._queries if len(self._asked) == self._n else self._queries[self._asked]
+        for part, scores in strips(queries, gallery, self._elements):
+            for i, row in zip(self._asked[part].tolist(), scores, strict=True):
+                positive_scores = row[self._positives[i]]
+                best = positive_scores.max()
+                above[i] = np.count_nonzero(row > best)
+                right[i] = np.count_nonzero(positive_scores == best)
+                negatives[i] = np.count_nonzero(row == best) - right[i]
+                first[i] = self._items[row.argmax()]
+                if top:
+                    chosen = top_items(row, top, i)
+                    candidates[i, : len(chosen)] = self._items[chosen]
+                    candidate_ties[i] = np.count_nonzero(row[chosen] == best)
         return Found(Ranks(above, negatives, right), candidates, candidate_ties, first)
-
-    def _best(self, numbers: Ints, scores: Floats) -> Floats:
-        """Return the score of the best right item of each query."""
-        lists = [self._positives[i] for i in numbers]
-        lengths = np.array([len(right) for right in lists])
-        values = scores[np.repeat(np.arange(len(numbers)), lengths), np.concatenate(lists)]
-        best: Floats = np.maximum.reduceat(values, np.concatenate(([0], np.cumsum(lengths)[:-1])))
-        return best
 
 
 def top_items(scores: npt.NDArray[np.floating], top: int, seed: int) -> Ints:
