@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from vlbench.data.checks import expect, refuse
@@ -30,17 +31,22 @@ class Vocabulary:
     overall: tuple[str, ...]
 
     def shortlist(self, question: str) -> tuple[str, ...]:
-        """Return the answers for the longest type that the question starts with, at the end of a word.
+        """Return the answers for the longest type that the question starts with.
 
-        >>> Vocabulary({"is the": ("yes", "no"), "is": ("red",)}, ("2",)).shortlist("Is there a dog?")
-        ('red',)
+        A type may end inside a word: "is there a" takes "Is there an egg?" too, and "is" takes "Isn't it?".
+
+        >>> Vocabulary({"is": ("red",), "is there a": ("yes", "no")}, ("2",)).shortlist("Is there an egg?")
+        ('yes', 'no')
         """
-        words = fold(question)
-        for end in range(len(words), 0, -1):
-            at_end_of_word = end == len(words) or not words[end].isalnum()
-            if at_end_of_word and words[:end] in self.by_type:
-                return self.by_type[words[:end]]
+        start = fold(question)[: self._longest]
+        for end in range(len(start), 0, -1):
+            if start[:end] in self.by_type:
+                return self.by_type[start[:end]]
         return self.overall
+
+    @cached_property
+    def _longest(self) -> int:
+        return max(map(len, self.by_type), default=0)
 
     @property
     def digest(self) -> str:

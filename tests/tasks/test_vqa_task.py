@@ -227,18 +227,18 @@ def test_the_prompt_is_what_the_model_gets(root: DataRoot) -> None:
     [
         ("Is the cat red?", "is the"),
         ("IS  THE cat red?", "is the"),
-        ("Is therapy good?", "is"),
+        ("Is there a cat?", "is there a"),
+        ("Is there an egg?", "is there a"),
         ("Is this?", "is"),
-        ("Is, perhaps, the cat?", "is"),
-        ("Isn't it?", "overall"),
-        ("Island?", "overall"),
+        ("Isn't it?", "is"),
         ("is the", "is the"),
+        ("I", "overall"),
         ("The cat?", "overall"),
         ("", "overall"),
     ],
 )
 def test_the_type_is_the_longest_that_the_question_starts_with(question: str, expected: str) -> None:
-    vocabulary = Vocabulary({"is": ("is",), "is the": ("is the",), "is there": ("is there",)}, ("overall",))
+    vocabulary = Vocabulary({name: (name,) for name in ("is", "is the", "is there a")}, ("overall",))
     assert vocabulary.shortlist(question) == (expected,)
 
 
