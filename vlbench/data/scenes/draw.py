@@ -7,6 +7,7 @@ two scenes have the same colours and shapes, so that a caption which names them 
 
 from __future__ import annotations
 
+import itertools
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -116,9 +117,7 @@ def scene(split: str, index: int) -> Scene:
 
     Raises ``UsageError`` for an unknown split or an index beyond its end.
     """
-    if split not in SPLITS:
-        raise UsageError(f"unknown split {split!r} of scenes; there are {', '.join(SPLITS)}")
-    size = SPLITS[split]
+    size = _size(split)
     if index < 0 or (size is not None and index >= size):
         raise UsageError(f"scene {index} is not in split {split} of scenes, which has {size or 'no end'}")
     if size is None:
@@ -132,9 +131,15 @@ def scene(split: str, index: int) -> Scene:
 
 
 def split(name: str, count: int | None = None, start: int = 0) -> Iterator[Scene]:
-    """Yield ``count`` scenes of a split from index ``start`` on; None: all of them (for train, without end)."""
-    size = SPLITS.get(name, 0)
-    index = start
-    while (count is None or index < start + count) and (size is None or size == 0 or index < size):
-        yield scene(name, index)
-        index += 1
+    """Iterate over ``count`` scenes of a split from index ``start`` on; None: all of them (for train, without end).
+
+    Raises ``UsageError`` for an unknown split. A bounded split ends where it ends, whatever the count.
+    """
+    ends = [end for end in (_size(name), None if count is None else start + count) if end is not None]
+    return (scene(name, index) for index in (range(start, min(ends)) if ends else itertools.count(start)))
+
+
+def _size(name: str) -> int | None:
+    if name not in SPLITS:
+        raise UsageError(f"unknown split {name!r} of scenes; there are {', '.join(SPLITS)}")
+    return SPLITS[name]

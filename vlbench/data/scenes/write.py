@@ -47,8 +47,9 @@ def write_official(
     """Write the splits to ``root`` in the layouts of COCO, Flickr30K, VQA v2, VCR and Visual Genome.
 
     "test" includes the other test scenes of the Flickr30K file. Without ``train_images`` the train scenes have only
-    their COCO captions and VQA annotations, which need no picture to be of use. The folder appears whole or not at all. Raises ``DataError`` where ``root`` exists and is not an
-    empty folder, ``UsageError`` for an unknown split or a count below 1; ``OSError`` where the disk refuses.
+    their COCO captions and VQA annotations, which need no picture to be of use. The folder appears whole or not at
+    all. Raises ``DataError`` where ``root`` exists and is not an empty folder, ``UsageError`` for an unknown split or
+    a count below 1; ``OSError`` where the disk refuses.
     """
     unknown = [name for name in splits if name not in ("train", "val", "test")]
     if unknown:
