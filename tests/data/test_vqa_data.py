@@ -26,6 +26,7 @@ def test_questions_and_annotations_meet_by_id(tmp_path: Path) -> None:
     assert last.answers == ("Red.",) * 9 + ("blue",)
     assert (last.question_type, last.answer_type) == ("what color is the", "other")
     assert all(s.image.load().size == (8, 6) for s in dataset.samples)
+    assert dataset.samples[0].image is dataset.samples[1].image, "looked for and hashed once an image"
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,13 @@ def load_vqa(folder: LocalFolder, split: str | None = None, limit: int | None = 
         if annotations[ids[i]].image_id != questions.identifier(i, "image_id")
     ]
     refuse(wrong, "questions about another image than their annotations", where)
-    chosen = [_sample(questions, i, annotations.get(ids[i]), folder, split) for i in limited(range(len(ids)), limit)]
+    images: dict[str, ImageRef] = {}
+    chosen = []
+    for i in limited(range(len(ids)), limit):
+        image_id = questions.identifier(i, "image_id")
+        if image_id not in images:
+            images[image_id] = ImageRef(folder, _find_image(folder, image_id, split))
+        chosen.append(_sample(questions, i, annotations.get(ids[i]), images[image_id]))
     return _dataset(split, tuple(chosen))
 
 
@@ -123,14 +129,11 @@ def _matching(folder: LocalFolder, split: str, ids: Sequence[str]) -> dict[str, 
     return annotations
 
 
-def _sample(
-    questions: Table, index: int, annotation: Annotation | None, folder: LocalFolder, split: str
-) -> VisualQuestion:
-    image_id = questions.identifier(index, "image_id")
+def _sample(questions: Table, index: int, annotation: Annotation | None, image: ImageRef) -> VisualQuestion:
     return VisualQuestion(
         question_id=questions.identifier(index, "question_id"),
-        image_id=image_id,
-        image=ImageRef(folder, _find_image(folder, image_id, split)),
+        image_id=questions.identifier(index, "image_id"),
+        image=image,
         question=questions.get(index, "question", str),
         answers=annotation.answers if annotation else (),
         question_type=annotation.question_type if annotation else "",
