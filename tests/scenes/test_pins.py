@@ -22,10 +22,10 @@ PIXELS = {
     "flickr-test": "66929ca52c0a1370",
 }
 TEXTS = {
-    "train": "16436955dc4d8d6b",
-    "val": "5243231e63f5cfd5",
-    "test": "e8bfebe7fe248a2e",
-    "flickr-test": "15a106a4977a4df4",
+    "train": "b3f471ef89dd5cf3",
+    "val": "5e514f434053c2a4",
+    "test": "af457a3c91752c75",
+    "flickr-test": "9ba0776cf9edee76",
 }
 
 

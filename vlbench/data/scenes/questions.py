@@ -61,7 +61,7 @@ class Question:
     """A question, its official types, and the annotators' answers.
 
     ``question_type`` is the lower-case beginning of the question; ``answers`` holds ten strings, of which at least
-    six are ``multiple_choice_answer`` after the official normalisation.
+    eight are ``multiple_choice_answer`` after the official normalisation.
     """
 
     question: str
@@ -87,7 +87,9 @@ def _asked(rng: Rng, text: str, question_type: str, answer_type: str, answer: st
     answers = [answer] * 10
     kind = rng.below(10)
     if kind < 2:
-        few = 1 + rng.below(4)
+        # Four of ten would make the other answer as right as the consensus, and one alone is worth 0.3: where the
+        # other answer is the opposite, a blind "yes" must not live on it.
+        few = min(1 + rng.below(4), 1 if answer_type == "yes/no" else 2)
         answers[:few] = [_OTHER_WORDS[answer]] * few
     elif kind < 4 and answer in _CLOTHES:
         answers[:2] = [_CLOTHES[answer]] * 2
