@@ -99,7 +99,7 @@ def _abbreviations() -> tuple[_Rule, ...]:
     anywhere = (
         "ph.d ed.d ala? apr ariz assn aug bancorp bhd bldg blvd bros calif colo conn corp cos? ct dak dec esq est etc "
         "ext feb fla fri ga inc ind intl jan jr jul jun kans? ky ltd mar md mich minn mo mon mont neb nev nov oct okla "
-        "penn plc p?pt[ey]s? rd rt sept? seq sq sr sys tel tenn thu thurs tues? univ va vt wed wisc? wyo"
+        "penn plc rd rt sept? seq sq sr sys tel tenn thu thurs tues? univ va vt wed wisc? wyo"
     )
     capital = "Ark Az Del Ill La Mass Miss Ore Pa Tex Wash"  # in lower case most of these are words
     starters = (
@@ -112,9 +112,14 @@ def _abbreviations() -> tuple[_Rule, ...]:
         "txt wav x xml zip"
     )
     return (
-        _Rule("abbreviation", rf"(?i:{_either(before_names)}|m[ft]g)\."),
+        _Rule("abbreviation", rf"(?i:{_either(before_names)})\."),
+        _Rule("abbreviation", r"[Mm][ft][Gg]\."),
         # Two characters of any kind make these longer than the word in "Jr.-w/", which then falls in two.
-        _Rule("abbreviation", rf"(?:(?i:{_either(anywhere)})|{_capitalised(capital)})\.", r"[\s\S]{2}"),
+        _Rule(
+            "abbreviation",
+            rf"(?:(?i:{_either(anywhere)})|[Pp]?[Pp][Tt][ey][sS]?|{_capitalised(capital)})\.",
+            r"[\s\S]{2}",
+        ),
         _Rule("abbreviation", r"(?i:art|ca|figs?|nos?|op|pp|prop)\.", r"[ \t\n\xa0]?\d"),
         _Rule("abbreviation", r"[A-Za-z]\."),
         _Rule("abbreviation", rf"{_INITIALS}\."),
