@@ -1,6 +1,6 @@
 """Start-up time of the command line, as a ratio to an empty interpreter in the same run.
 
-Usage: ``python benchmarks/startup.py [REPEATS]``. Prints medians over interleaved runs and the ratios with their bounds.
+Usage: ``python benchmarks/startup.py [REPEATS]``. Prints medians over interleaved runs and ratios with their bounds.
 """
 
 from __future__ import annotations

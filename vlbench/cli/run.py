@@ -31,9 +31,7 @@ def run(
     data: Annotated[
         str | None, typer.Option(help="Folder with the datasets, or scenes. Default: $VLBENCH_DATA, else scenes.")
     ] = None,
-    split: Annotated[
-        str | None, typer.Option(help="Split; default: the first that the data holds.")
-    ] = None,
+    split: Annotated[str | None, typer.Option(help="Split; default: the first that the data holds.")] = None,
     limit: Annotated[int | None, typer.Option(help="Only the first N samples (in the signature).")] = None,
     batch_size: Annotated[str, typer.Option(metavar="auto|N", help="Requests a batch.")] = "auto",
     dtype: Annotated[str, typer.Option(metavar="auto|float32|bfloat16|float16", help="Of the weights.")] = "auto",
