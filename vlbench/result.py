@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -98,6 +99,8 @@ class Result:
         fields["task"] = TaskInfo(**fields["task"])
         fields["samples"] = SampleCounts(**{**fields["samples"], "failures": tuple(fields["samples"]["failures"])})
         fields["metrics"] = {name: _metric(value) for name, value in fields["metrics"].items()}
+        if fields["primary_metric"] not in fields["metrics"]:
+            raise ValueError(f"the primary metric {fields['primary_metric']!r} is not among the metrics")
         for name in ("command", "notes"):
             fields[name] = tuple(fields[name])
         return cls(**fields)
@@ -117,17 +120,24 @@ def _metric_json(metric: Metric) -> dict[str, Any]:
 
 def _metric(document: Mapping[str, Any]) -> Metric:
     interval = document.get("ci95")
+    value = document["value"]
     return Metric(
-        value=document["value"],
+        value=None if value is None else _finite(value),
         higher_is_better=document.get("higher_is_better", True),
-        ci95=None if interval is None else (interval[0], interval[1]),
+        ci95=None if interval is None else (_finite(interval[0]), _finite(interval[1])),
         reason=document.get("reason"),
     )
+
+
+def _finite(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ValueError(f"{value!r} is not a finite number")
+    return value
 
 
 def read_result(path: Path) -> Result:
     """Read one result file; raises ``DataError`` naming the file where it is not one."""
     try:
         return Result.from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except (OSError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise DataError(f"{path} is not a {SCHEMA} file ({type(error).__name__}: {error})") from error
