@@ -1,0 +1,162 @@
+"""Tables of results for machines and documents: JSON, CSV and Markdown.
+
+JSON and CSV hold every metric as it is stored, unrounded; Markdown holds what the terminal shows.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from vlbench.leaderboard.columns import MISSING, is_percent, shown
+from vlbench.leaderboard.groups import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from vlbench.leaderboard.groups import Entry, Group
+    from vlbench.result import Result
+
+CSV_COLUMNS = (
+    "task",
+    "dataset",
+    "split",
+    "protocol",
+    "model",
+    "metric",
+    "value",
+    "ci95_low",
+    "ci95_high",
+    "higher_is_better",
+    "best",
+    "reason",
+    "partial",
+    "limit",
+    "random_weights",
+    "trained_on_dataset",
+    "attempted",
+    "failed",
+    "truncated_fraction",
+    "provenance",
+    "adapter",
+    "dtype",
+    "fingerprint",
+    "run_id",
+    "created",
+    "signature",
+)
+
+
+def to_json(groups: Sequence[Group]) -> str:
+    """Return a list of tables, one a signature, each with its results, best first."""
+    return json.dumps([_group(group) for group in groups], indent=2) + "\n"
+
+
+def to_csv(groups: Sequence[Group]) -> str:
+    """Return one row a result and metric; ``signature`` and ``metric`` tell which values may be compared."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, CSV_COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for group in groups:
+        for entry in group.entries:
+            shared = {**_task(entry.result), **_about(entry.result), "trained_on_dataset": group.seen}
+            for name, metric in _metrics(entry).items():
+                low, high = metric.pop("ci95") or (None, None)
+                row = {**shared, "metric": name, **metric, "ci95_low": low, "ci95_high": high}
+                writer.writerow({key: row.get(key) for key in CSV_COLUMNS})
+    return buffer.getvalue()
+
+
+def to_markdown(groups: Sequence[Group], *, all_metrics: bool = False) -> str:
+    """Return one Markdown table a signature; the best values are bold."""
+    return "\n".join(_markdown(group, group.chosen(all_metrics)) for group in groups)
+
+
+def _group(group: Group) -> dict[str, Any]:
+    return {
+        **_task(group.first),
+        "primary_metric": group.first.primary_metric,
+        "trained_on_dataset": group.seen,
+        "results": [
+            {**_about(entry.result), "marks": list(entry.marks), "metrics": _metrics(entry)} for entry in group.entries
+        ],
+    }
+
+
+def _task(result: Result) -> dict[str, Any]:
+    task = result.task
+    return {
+        "signature": result.signature,
+        "task": task.name,
+        "dataset": task.dataset,
+        "split": task.split,
+        "protocol": task.protocol,
+        "partial": task.partial,
+        "limit": task.limit,
+    }
+
+
+def _about(result: Result) -> dict[str, Any]:
+    model = result.model
+    return {
+        "model": model.name,
+        "adapter": model.adapter,
+        "dtype": model.dtype,
+        "fingerprint": model.fingerprint,
+        "random_weights": model.random_weights,
+        "provenance": model.provenance,
+        "attempted": result.samples.attempted,
+        "failed": result.samples.failed,
+        "truncated_fraction": result.truncated_fraction,
+        "run_id": result.run_id,
+        "created": result.created,
+    }
+
+
+def _metrics(entry: Entry) -> dict[str, dict[str, Any]]:
+    return {
+        name: {
+            "value": metric.value,
+            "ci95": metric.ci95,
+            "higher_is_better": metric.higher_is_better,
+            "best": name in entry.best,
+            "reason": metric.reason,
+        }
+        for name, metric in entry.result.metrics.items()
+    }
+
+
+def _markdown(group: Group, names: Sequence[str]) -> str:
+    percent = "in percent" if any(map(is_percent, names)) else ""
+    others = [_escape(name) for name in names if not is_percent(name)]
+    if percent and others:
+        percent += f", but not {', '.join(others)}"
+    marked = any(entry.marks for entry in group.entries)
+    lines = [f"### {_escape(group.title)}", "", f"`{printable(group.signature).replace('`', '?')}`", ""]
+    lines.append(_row(["model", *(["marks"] if marked else []), *map(_escape, names)]))
+    lines.append(_row(["---", *(["---"] if marked else []), *("---:" for _ in names)]))
+    for entry in group.entries:
+        marks = [entry.marks] if marked else []
+        lines.append(_row([_escape(entry.label), *marks, *(_cell(entry, name) for name in names)]))
+    notes = ([percent] if percent else []) + [_escape(line) for line in group.legend(names)]
+    return "\n".join([*lines, "", *(f"- {note}" for note in notes), ""])
+
+
+def _cell(entry: Entry, name: str) -> str:
+    metric = entry.result.metrics.get(name)
+    if metric is None or metric.value is None:
+        return MISSING
+    text = shown(name, metric.value, metric.ci95)
+    return f"**{text}**" if name in entry.best else text
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _escape(text: str) -> str:
+    """Return ``text`` so that Markdown shows it as it is: names come from other people."""
+    return re.sub(r"([\\`*_{}\[\]<>|~#&!])", r"\\\1", printable(text))

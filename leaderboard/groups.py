@@ -1,0 +1,207 @@
+"""From results to groups whose numbers may stand in one column, with marks for what a reader must not overlook."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from vlbench.leaderboard.columns import MISSING, is_main, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from vlbench.result import Result
+    from vlbench.types import Metric
+
+MARKS = {
+    "P": "partial data: the counts are not those of the official split",
+    "L": "limited to the first samples of the split",
+    "R": "random weights: says nothing about a trained model",
+    "F": "samples failed and count as wrong",
+    "T": "the model did not see the whole text of some requests",
+    "U": "unverified: nobody can tell which weights answered",
+}
+_TRUSTED = ("verified", "predictions")
+_SAME = 1e-12
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One result in a group: how it is called there, its marks, and the metrics in which none is better."""
+
+    result: Result
+    label: str
+    marks: str
+    best: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Results with one signature, of models that were either all trained on the dataset or all not."""
+
+    signature: str
+    seen: bool
+    entries: tuple[Entry, ...]
+    metrics: tuple[str, ...]
+
+    @property
+    def first(self) -> Result:
+        """A result that stands for what all of them share."""
+        return self.entries[0].result
+
+    @property
+    def title(self) -> str:
+        """What was measured, in a few words; the whole of it is the signature."""
+        task = self.first.task
+        counts = ", ".join(f"{count} {name}" for name, count in task.counts.items())
+        title = f"{task.name} on {task.dataset} {task.split} ({counts}), protocol {task.protocol}"
+        return f"{title}, trained on {_family(task.dataset)}" if self.seen else title
+
+    def chosen(self, all_metrics: bool) -> list[str]:
+        """Return the metrics to show."""
+        return [name for name in self.metrics if all_metrics or is_main(name)]
+
+    def legend(self, names: Sequence[str]) -> list[str]:
+        """Return what marks, missing values of ``names`` and notes of the results mean, a line each."""
+        lines = [self._explain(mark) for mark in MARKS if any(mark in entry.marks for entry in self.entries)]
+        lines += self._missing(names)
+        lines += dict.fromkeys(note for entry in self.entries for note in entry.result.notes)
+        return lines
+
+    def _explain(self, mark: str) -> str:
+        details = [
+            f"{entry.label} {detail}"
+            for entry in self.entries
+            if mark in entry.marks and (detail := _detail(mark, entry.result))
+        ]
+        return f"{mark}: {MARKS[mark]}" + (f" ({', '.join(details)})" if details else "")
+
+    def _missing(self, names: Sequence[str]) -> list[str]:
+        """Return the reasons of missing values; metrics that are missing for one reason share a line."""
+        lacking: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+        for name in names:
+            by_reason: dict[str, list[str]] = {}
+            for entry in self.entries:
+                metric = entry.result.metrics.get(name)
+                if metric is None or metric.value is None:
+                    by_reason.setdefault((metric and metric.reason) or "is not in the result", []).append(entry.label)
+            for reason, labels in by_reason.items():
+                lacking.setdefault((reason, tuple(labels)), []).append(name)
+        lines = []
+        for (reason, whose), metrics in lacking.items():
+            models = "" if len(whose) == len(self.entries) else f" of {', '.join(whose)}"
+            lines.append(f"{MISSING} {', '.join(metrics)}{models}: {reason}")
+        return lines
+
+
+def group_results(results: Sequence[Result]) -> list[Group]:
+    """Group results so that no two of one group differ in their signature, in the order of first appearance.
+
+    Within a group the best primary metric comes first.
+    """
+    members: dict[tuple[str, bool], list[Result]] = {}
+    for result in results:
+        members.setdefault((result.signature, _seen(result)), []).append(result)
+    return [_group(signature, seen, found) for (signature, seen), found in members.items()]
+
+
+def in_order(results: Sequence[Result]) -> list[Result]:
+    """Return results in the order of task, dataset, split, protocol and signature, as ``leaderboard show`` has it."""
+
+    def place(result: Result) -> tuple[object, ...]:
+        task = result.task
+        return task.name, task.dataset, task.split, task.protocol, result.signature, _seen(result)
+
+    return sorted(results, key=place)
+
+
+def _group(signature: str, seen: bool, results: Sequence[Result]) -> Group:
+    ordered = sorted(results, key=_rank)
+    metrics = tuple(dict.fromkeys(name for result in ordered for name in result.metrics))
+    best: list[set[str]] = [set() for _ in ordered]
+    for name in metrics:
+        for index in _best([result.metrics.get(name) for result in ordered]):
+            best[index].add(name)
+    labels = _labels(ordered)
+    entries = [
+        Entry(result, label, _marks(result), frozenset(won))
+        for result, label, won in zip(ordered, labels, best, strict=True)
+    ]
+    return Group(signature, seen, tuple(entries), metrics)
+
+
+def _rank(result: Result) -> tuple[bool, float, str, str]:
+    metric = result.metrics[result.primary_metric]
+    if metric.value is None:
+        return True, 0.0, result.model.name, result.created
+    return False, -metric.value if metric.higher_is_better else metric.value, result.model.name, result.created
+
+
+def _best(metrics: Sequence[Metric | None]) -> list[int]:
+    """Return the places of the best value and of those tied with it; of a single value there is no best."""
+    values = {i: metric.value for i, metric in enumerate(metrics) if metric is not None and metric.value is not None}
+    if len(values) < 2:
+        return []
+    higher = all(metric.higher_is_better for metric in metrics if metric is not None)
+    top = max(values.values()) if higher else min(values.values())
+    return [i for i, value in values.items() if math.isclose(value, top, rel_tol=_SAME, abs_tol=_SAME)]
+
+
+def _marks(result: Result) -> str:
+    marks = {
+        "P": result.task.partial and result.task.limit is None,
+        "L": result.task.limit is not None,
+        "R": result.model.random_weights,
+        "F": result.samples.failed > 0,
+        "T": result.truncated_fraction > 0,
+        "U": result.model.provenance not in _TRUSTED,
+    }
+    return "".join(mark for mark, holds in marks.items() if holds)
+
+
+def _detail(mark: str, result: Result) -> str:
+    """Return the number behind a mark, where results of one group may differ in it."""
+    if mark == "F":
+        return f"{result.samples.failed} of {result.samples.attempted}"
+    return f"{shown('accuracy', result.truncated_fraction)} %" if mark == "T" else ""
+
+
+def _seen(result: Result) -> bool:
+    """Tell whether the model says that it was trained on the dataset (``coco-captions`` is ``coco``)."""
+    family = _family(result.task.dataset)
+    return any(re.split(r"[^a-z0-9]", name.lower())[0] == family for name in result.model.trained_on)
+
+
+def _family(dataset: str) -> str:
+    return re.split(r"[^a-z0-9]", dataset.lower())[0]
+
+
+def _labels(results: Sequence[Result]) -> list[str]:
+    """Return the models' names; where several have one name, with what tells them apart."""
+    parts = [_parts(result) for result in results]
+    labels = []
+    for result, own in zip(results, parts, strict=True):
+        others = [part for other, part in zip(results, parts, strict=True) if other.model.name == result.model.name]
+        telling = [text for key, text in own.items() if any(other.get(key) != text for other in others)]
+        labels.append(printable(" ".join([result.model.name, *telling])))
+    # Equal in all of that: made by other versions of something, so its time tells it apart.
+    return [
+        f"{label} {result.created}" if labels.count(label) > 1 else label
+        for label, result in zip(labels, results, strict=True)
+    ]
+
+
+def _parts(result: Result) -> dict[str, str]:
+    model = result.model
+    parts = {"adapter": model.adapter, "dtype": model.dtype, "fingerprint": model.fingerprint.split(":")[-1][:8]}
+    for key, value in result.settings.items():
+        inner = value if isinstance(value, dict) else {key: value}
+        parts |= {f"{key}.{name}": f"{name}={item}" for name, item in inner.items()}
+    return parts
+
+
+def printable(text: str) -> str:
+    """Return ``text`` on one line and without control characters, which a terminal would obey."""
+    return "".join(character if character.isprintable() else "?" for character in " ".join(text.split()))
