@@ -49,9 +49,9 @@ class CocoCaption(Task[CaptionedImage]):
         """Read captions; no image is opened."""
         return load_coco(root.folder(self.dataset), split, limit)
 
-    def load_references(self, path: Path) -> Dataset[CaptionedImage]:
-        """Read COCO annotations, ``dataset_coco.json`` (its test split) or ``coco_karpathy_test.json``."""
-        return load_references(path)
+    def load_references(self, path: Path, split: str | None = None) -> Dataset[CaptionedImage]:
+        """Read COCO annotations, ``dataset_coco.json`` (by default its test split) or ``coco_karpathy_test.json``."""
+        return load_references(path, split)
 
     def requests(self, sample: CaptionedImage, protocol: Protocol) -> Sequence[Generate]:
         """Ask for one caption."""

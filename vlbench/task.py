@@ -105,8 +105,11 @@ class Task(Generic[SampleT]):
         """Score predictions by the same rules as a model's responses."""
         raise UsageError(f"{self.name} has no official results format that can be scored")
 
-    def load_references(self, path: Path) -> Dataset[SampleT]:
-        """Read references for ``vlbench score`` from one file; tasks without such a form raise ``UsageError``."""
+    def load_references(self, path: Path, split: str | None = None) -> Dataset[SampleT]:
+        """Read references for ``vlbench score`` from one file; tasks without such a form raise ``UsageError``.
+
+        ``split`` is the one asked for, where the file holds several or does not tell.
+        """
         raise UsageError(f"{self.name} takes its references from --data ROOT, not from --references")
 
     def unsupported(self, capabilities: frozenset[str], needs: str) -> UnsupportedTask:

@@ -93,6 +93,25 @@ def test_references_take_all_three_forms(tmp_path: Path) -> None:
         load_references(tmp_path / "nothing.json")
 
 
+def test_references_are_of_the_split_that_is_asked_for(tmp_path: Path) -> None:
+    karpathy = tmp_path / "dataset_coco.json"
+    layouts.write(karpathy, layouts.karpathy_document())
+    assert [s.image_id for s in load_references(karpathy, "karpathy-train").samples] == ["522418"]
+    official = layouts.coco(tmp_path)
+    assert load_references(official, "val2014") == load_references(official)
+    renamed = official.rename(tmp_path / "truth.json")
+    assert load_references(renamed).split == "truth" and not load_references(renamed).partial
+    assert load_references(renamed, "val2014").split == "val2014" and load_references(renamed, "val2014").partial
+    official = layouts.coco(tmp_path)
+    for path, split, kind, message in (
+        (karpathy, "val2014", DataError, "holds karpathy-train, karpathy-val, karpathy-test, not val2014"),
+        (official, "val2017", DataError, "holds val2014, not val2017"),
+        (official, "val2013", UsageError, "unknown split 'val2013' of coco"),
+    ):
+        with pytest.raises(kind, match=message):
+            load_references(path, split)
+
+
 def test_limit_takes_the_first_and_changes_the_fingerprint(tmp_path: Path) -> None:
     layouts.coco(tmp_path)
     full, few = load_coco(LocalFolder(tmp_path)), load_coco(LocalFolder(tmp_path), None, 2)

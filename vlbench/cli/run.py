@@ -71,7 +71,7 @@ def run(
         workers=workers,
         output=output,
         allow_missing=allow_missing,
-        task_arguments={task: _arguments(task_arg, task, names) for task in plugins.tasks},
+        task_arguments={task: key_values(task_arg, task, names) for task in plugins.tasks},
         command=("vlbench", *sys.argv[1:]),
     )
     _run_models(models, names, options, plugins, model_arg, max_failures, as_json)
@@ -101,7 +101,7 @@ def _run_models(
         reporter.say("data: scenes, the bundled benchmark (--data ROOT for your own)")
     reports: list[RunReport] = []
     for model in models:
-        chosen = dataclasses.replace(options, model_arguments=_arguments(model_arg, model, models))
+        chosen = dataclasses.replace(options, model_arguments=key_values(model_arg, model, models))
         reports.append(evaluate(model, tasks, chosen, plugins=plugins, reporter=reporter))
     results = [result for report in reports for result in report.results]
     if as_json:
@@ -150,7 +150,7 @@ def data_folder(data: str | None) -> Path | None:
     return Path(chosen)
 
 
-def _arguments(given: Sequence[str] | None, target: str, targets: Sequence[str]) -> dict[str, str]:
+def key_values(given: Sequence[str] | None, target: str, targets: Sequence[str]) -> dict[str, str]:
     """Return the KEY=VALUE pairs meant for ``target``: those with its prefix, and those with none.
 
     A prefix counts only where it names one of ``targets``, since values and names may hold colons themselves.

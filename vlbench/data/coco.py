@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from vlbench.data.checks import Table, limited, pick_split, refuse, refuse_duplicates
 from vlbench.data.karpathy import karpathy_samples
 from vlbench.data.source import LocalFolder
-from vlbench.errors import DataError
+from vlbench.errors import DataError, UsageError
 from vlbench.types import Caption, CaptionedImage, Dataset, ImageRef, dataset_fingerprint
 
 if TYPE_CHECKING:
@@ -66,23 +66,30 @@ def load_coco(folder: LocalFolder, split: str | None = None, limit: int | None =
     return captions_dataset(NAME, split, limited(samples, limit), OFFICIAL_COUNTS[split])
 
 
-def load_references(path: Path) -> Dataset[CaptionedImage]:
-    """Read reference captions from one file in any of the three forms; of ``dataset_coco.json`` its test split.
+def load_references(path: Path, split: str | None = None) -> Dataset[CaptionedImage]:
+    """Read reference captions from one file in any of the three forms.
 
-    Raises ``DataError`` where the file is in none of them. The split is named after the file.
+    Of ``dataset_coco.json`` the named split is read (default ``karpathy-test``). The other forms hold one split, called
+    after the file unless it is named. Raises ``DataError`` where the file is in none of the forms or is known to hold
+    another split, ``UsageError`` for an unknown split.
     """
+    if split is not None and split not in FILES:
+        raise UsageError(f"unknown split {split!r} of {NAME}; it has: {', '.join(FILES)}")
     folder = LocalFolder(path.parent)
     document = folder.read_json(path.name)
     where = folder.describe(path.name)
-    if isinstance(document, list):
-        samples = _short_samples(document, folder, where)
-        split = "karpathy-test" if "karpathy_test" in path.name else path.stem
-    elif isinstance(document, dict) and "annotations" not in document and "dataset" in document:
-        samples = karpathy_samples(document, ("test",), folder, where, "cocoid")
-        split = "karpathy-test"
-    else:
-        samples = _official_samples(document, "", folder, where)
-        split = path.stem.removeprefix("captions_")
+    if isinstance(document, dict) and "annotations" not in document and "dataset" in document:
+        split = split or DEFAULT_SPLITS[0]
+        if split not in _KARPATHY_PARTS:
+            raise DataError(f"{where} holds {', '.join(_KARPATHY_PARTS)}, not {split}; choose another --split")
+        samples = karpathy_samples(document, _KARPATHY_PARTS[split], folder, where, "cocoid")
+        return captions_dataset(NAME, split, tuple(samples), OFFICIAL_COUNTS[split])
+    own = path.stem.removeprefix("captions_").removeprefix("coco_").replace("karpathy_", "karpathy-")
+    if split is not None and own in FILES and own != split:
+        raise DataError(f"{where} holds {own}, not {split}; choose another --split")
+    short = isinstance(document, list)
+    samples = _short_samples(document, folder, where) if short else _official_samples(document, "", folder, where)
+    split = split or (own if own in FILES else path.stem)
     return captions_dataset(NAME, split, tuple(samples), OFFICIAL_COUNTS.get(split, {}))
 
 

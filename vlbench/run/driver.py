@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from vlbench.resolve import ResolvedModel
     from vlbench.result import Result
     from vlbench.task import Protocol, Task
+    from vlbench.types import Dataset
 
 DEFAULT_BATCH_SIZES: Mapping[str, int] = {
     "embed_images": 64,
@@ -92,9 +93,12 @@ def evaluate(
         arguments=resolved.arguments,
     )
     chosen, unsupported = choose_tasks(tasks, resolved.adapter.capabilities(load), plugins, options)
-    runs = [_open_task(task, protocol, options, reporter) for task, protocol in chosen]
+    runs = []
+    for task, protocol in chosen:
+        dataset = load_dataset(task, options.data, options.split, options.limit)
+        runs.append(open_run(task, protocol, dataset, options.limit, reporter))
     check_images(runs, options.allow_missing, reporter)
-    _check_output(options.output)
+    check_output(options.output)
     adapter = resolved.adapter(load)
     if adapter.random_weights:
         reporter.warn(f"{model} has random weights: its scores say nothing about a trained model")
@@ -138,32 +142,40 @@ def choose_tasks(
     return chosen, unsupported
 
 
-def open_root(options: RunOptions) -> DataRoot:
+def open_root(data: Path | None) -> DataRoot:
     """Return the data root: the folder given, or the bundled scenes."""
     from vlbench.data.source import DataRoot
 
-    if options.data is not None:
-        return DataRoot(options.data)
+    if data is not None:
+        return DataRoot(data)
     from vlbench.data.scenes.cache import ensure
 
     return DataRoot(ensure())
 
 
-def _open_task(task: Task[Any], protocol: Protocol, options: RunOptions, reporter: Reporter) -> TaskRun:
-    dataset = task.load(open_root(options), options.split, options.limit)
-    if options.data is None:
+def load_dataset(task: Task[Any], data: Path | None, split: str | None, limit: int | None) -> Dataset[Any]:
+    """Return the samples of ``task`` in the folder given, or in the bundled scenes."""
+    dataset = task.load(open_root(data), split, limit)
+    if data is None:
         # The bundled benchmark is whole by itself; its name keeps it from ever standing beside the real dataset.
         dataset = dataclasses.replace(dataset, name=f"scenes/{dataset.name}", official_counts={})
+    return dataset
+
+
+def open_run(
+    task: Task[Any], protocol: Protocol, dataset: Dataset[Any], limit: int | None, reporter: Reporter
+) -> TaskRun:
+    """Return the run of a task over ``dataset``, and report what a reader of its numbers must know."""
     if not dataset.samples:
         raise DataError(f"{task.name}: split {dataset.split} of {dataset.name} has no samples")
     counts = ", ".join(f"{count} {name}" for name, count in dataset.counts.items())
     reporter.say(f"{task.name}: {dataset.name} {dataset.split}, {counts}, protocol {protocol.name}")
-    if dataset.partial and options.limit is None:
+    if dataset.partial and limit is None:
         official = ", ".join(f"{count} {name}" for name, count in dataset.official_counts.items())
         reporter.warn(f"{task.name}: partial data: {counts}; the official split has {official}")
-    for note in task.notes(dataset, options.limit):
+    for note in task.notes(dataset, limit):
         reporter.warn(f"{task.name}: {note}")
-    return TaskRun(task, protocol, dataset, signature(task, dataset, protocol, options.limit), options.limit)
+    return TaskRun(task, protocol, dataset, signature(task, dataset, protocol, limit), limit)
 
 
 def check_images(runs: Sequence[TaskRun], allow_missing: bool, reporter: Reporter) -> None:
@@ -180,7 +192,8 @@ def check_images(runs: Sequence[TaskRun], allow_missing: bool, reporter: Reporte
     reporter.warn(f"{line}; their samples count as wrong")
 
 
-def _check_output(output: Path) -> None:
+def check_output(output: Path) -> None:
+    """Make the output folder; raises ``DataError`` where that is not possible."""
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -248,7 +261,7 @@ def _run_todo(
         reporter.stop()
     execution.counters.wall_seconds = time.perf_counter() - started
     for run in runs:
-        result = build_result(run, rows[run.task.name], finished, execution.counters)
+        result = build_result(finished.result(run), run, rows[run.task.name], execution.counters)
         write_result(finished.options.output, result, rows[run.task.name])
         if result.truncated_fraction > TRUNCATION_WARNING:
             reporter.warn(f"{run.task.name}: the model did not see the whole text in {result.truncated_fraction:.1%}")

@@ -23,7 +23,7 @@ _PACKAGES = ("vlbench", "torch", "torchvision", "transformers", "open_clip_torch
 
 def signature(task: Task[Any], dataset: Dataset[Any], protocol: Protocol, limit: int | None) -> str:
     """Return the line that two results must share: never the model, dtype, batch size or seed."""
-    parts = [f"{task.name}:{task.version}", f"{dataset.name}:{dataset.split}", f"n:{len(dataset.samples)}"]
+    parts = [f"{task.name}:{task.version}", f"{dataset.name}:{_escape(dataset.split)}", f"n:{len(dataset.samples)}"]
     parts += [f"{name}:{count}" for name, count in sorted(dataset.counts.items())]
     if limit is not None:
         parts.append(f"limit:{limit}")

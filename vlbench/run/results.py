@@ -60,32 +60,7 @@ class Finished:
 
     def result(self, run: TaskRun) -> Result:
         """Return the result of ``run`` as far as it is known before anything is computed."""
-        dataset = run.dataset
-        return Result(
-            run_id=uuid.uuid4().hex,
-            created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            model=self.model_info(),
-            task=TaskInfo(
-                name=run.task.name,
-                version=run.task.version,
-                dataset=dataset.name,
-                split=dataset.split,
-                protocol=run.protocol.name,
-                prompt=run.protocol.prompt,
-                fingerprint=dataset.fingerprint,
-                counts=dict(dataset.counts),
-                partial=dataset.partial or run.limit is not None,
-                limit=run.limit,
-            ),
-            signature=run.signature,
-            samples=SampleCounts(0, 0, 0),
-            primary_metric=run.task.primary_metric,
-            metrics={},
-            cost={},
-            environment=environment(self.adapter.device),
-            command=self.options.command,
-            settings=self.settings(),
-        )
+        return open_result(run, self.model_info(), self.settings(), self.adapter.device, self.options.command)
 
     def find(self, run: TaskRun) -> Result | None:
         """Return the stored result of the very same evaluation, if it is there and no sample failed."""
@@ -96,11 +71,47 @@ class Finished:
         return result if result.samples.failed == 0 else None
 
 
-def build_result(run: TaskRun, rows: Sequence[SampleRow], finished: Finished, counters: Counters) -> Result:
-    """Aggregate ``rows`` into the result of a task."""
+def open_result(
+    run: TaskRun, model: ModelInfo, settings: Mapping[str, Any], device: str, command: tuple[str, ...]
+) -> Result:
+    """Return a result without scores: all that identifies it is there before anything is computed.
+
+    The arguments of the task are added to ``settings``: not all of them are in the signature, and a result without
+    METEOR must not be taken for one with it.
+    """
+    dataset = run.dataset
+    return Result(
+        run_id=uuid.uuid4().hex,
+        created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        model=model,
+        task=TaskInfo(
+            name=run.task.name,
+            version=run.task.version,
+            dataset=dataset.name,
+            split=dataset.split,
+            protocol=run.protocol.name,
+            prompt=run.protocol.prompt,
+            fingerprint=dataset.fingerprint,
+            counts=dict(dataset.counts),
+            partial=dataset.partial or run.limit is not None,
+            limit=run.limit,
+        ),
+        signature=run.signature,
+        samples=SampleCounts(0, 0, 0),
+        primary_metric=run.task.primary_metric,
+        metrics={},
+        cost={},
+        environment=environment(device),
+        command=command,
+        settings={**settings, "task_arguments": dict(sorted(run.task.arguments.items()))},
+    )
+
+
+def build_result(result: Result, run: TaskRun, rows: Sequence[SampleRow], counters: Counters) -> Result:
+    """Aggregate ``rows`` into ``result``, which ``open_result`` made."""
     failed = [row for row in rows if row.status != "ok"]
     return dataclasses.replace(
-        finished.result(run),
+        result,
         samples=SampleCounts(
             attempted=len(rows),
             scored=len(rows) - len(failed),

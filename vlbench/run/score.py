@@ -1,0 +1,80 @@
+"""Scoring a predictions file in an official results format: a result without a model.
+
+The result is an ordinary one. Its "model" is the file: named after it, fingerprinted over its bytes, with no
+parameters and the provenance ``predictions``. Nobody knows how the predictions were made, so the protocol is
+``predictions`` and the prompt ``unknown``: the signature never equals that of a run, and a table never puts both into
+one column.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from vlbench.data.source import LocalFolder
+from vlbench.errors import UsageError
+from vlbench.result import ModelInfo
+from vlbench.run.driver import load_dataset, open_run
+from vlbench.run.manifest import Counters
+from vlbench.run.results import build_result, open_result
+from vlbench.task import Protocol, Task
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from vlbench.result import Result
+    from vlbench.run.progress import Reporter
+    from vlbench.types import Dataset, SampleRow
+
+PREDICTIONS = "predictions"
+PROTOCOL = Protocol(PREDICTIONS, prompt="unknown")
+
+
+def load_truth(task: Task[Any], references: Path | None, data: Path | None, split: str | None) -> Dataset[Any]:
+    """Return what ``task`` scores against: one file of references, else a data root (None: the bundled scenes).
+
+    Raises ``UsageError`` where the task has no results format, and ``DataError`` where the truth cannot be read.
+    """
+    if type(task).predictions is Task.predictions:
+        raise UsageError(f"{task.name} has no official results format that can be scored")
+    if references is not None:
+        return task.load_references(references, split)
+    return load_dataset(task, data, split, None)
+
+
+def score_file(
+    task: Task[Any],
+    dataset: Dataset[Any],
+    predictions: Path,
+    reporter: Reporter,
+    *,
+    name: str | None = None,
+    command: tuple[str, ...] = (),
+) -> tuple[Result, list[SampleRow]]:
+    """Score the file ``predictions`` by the task's own rules; return the result and one row a sample.
+
+    Raises ``DataError`` where the file cannot be read or its ids are not exactly those of ``dataset``, ``UsageError``
+    where the task has no results format.
+    """
+    started = time.perf_counter()
+    answers = task.predictions(predictions, dataset)
+    run = open_run(task, PROTOCOL, dataset, None, reporter)
+    rows = task.score_predictions(answers, dataset)
+    counters = Counters(wall_seconds=time.perf_counter() - started)
+    result = open_result(run, describe(predictions, name), {}, "cpu", command)
+    return build_result(result, run, rows, counters), rows
+
+
+def describe(predictions: Path, name: str | None = None) -> ModelInfo:
+    """Return the model that a predictions file stands for: all that is known of it are its bytes."""
+    digest = LocalFolder(predictions.parent).digest(predictions.name)
+    return ModelInfo(
+        name=name or predictions.stem,
+        adapter=PREDICTIONS,
+        checkpoint=str(predictions),
+        fingerprint=f"sha256:{digest}",
+        parameters=0,
+        dtype="unknown",
+        preprocessing="unknown",
+        provenance=PREDICTIONS,
+    )
