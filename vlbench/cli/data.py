@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path  # noqa: TC003 (the command line is made from the annotations)
+from typing import Annotated
 
 import typer
 
 from vlbench.errors import DataError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 data_app = typer.Typer(help="Datasets on disk.", no_args_is_help=True, rich_markup_mode=None)
 
