@@ -89,7 +89,7 @@ def _register(plugins: Plugins, name: str, load: Callable[[], Any]) -> None:
         module = load()
     except PluginError:
         raise
-    except Exception as error:  # the boundary to other people's code: whatever it raises, it is named and contained
+    except (Exception, SystemExit) as error:  # other people's code: whatever it raises is named and contained
         raise PluginError(f"plugin {name} failed to import: {_one_line(error)}") from error
     if not any(hasattr(getattr(module, attribute, None), "vlbench_impl") for attribute in dir(module)):
         raise PluginError(f"plugin {name} has no function marked with @vlbench.hookimpl")

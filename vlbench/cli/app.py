@@ -76,6 +76,9 @@ def run_app(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # the class has no public home: typer brings its own click
+            print(str(getattr(error, "message", error)).rstrip(), file=sys.stderr)  # noqa: T201
+            return 2
         if hasattr(error, "format_message"):
             return _fail(error, 2, error.format_message())
         unexpected = f"{type(error).__name__}: {error}; please report it with the output of --debug"

@@ -67,6 +67,8 @@ def parse_json(data: bytes, where: str) -> Any:
         raise DataError(
             f"{where} is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}"
         ) from error
+    except RecursionError as error:
+        raise DataError(f"{where} is not valid JSON: its lists or objects are nested too deeply") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{where} is not UTF-8 text (byte {error.start})") from error
 
