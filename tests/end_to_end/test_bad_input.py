@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from tests.support import layouts
 from tests.support.cli import ROOT, vlbench
@@ -105,7 +106,7 @@ def test_a_missing_image_is_found_before_the_model_is_loaded(root: Path) -> None
 
 def test_a_truncated_jpeg_fails_its_samples_and_the_result_is_written(root: Path) -> None:
     image = root / "coco" / "val2014" / "COCO_val2014_000000522418.jpg"
-    layouts.Image.new("RGB", (64, 64), "green").save(image)
+    Image.new("RGB", (64, 64), "green").save(image)
     image.write_bytes(image.read_bytes()[:300])
     done = run(root, "--tasks", "coco_retrieval", "--json")
     assert done.returncode == 4 and "Traceback" not in done.stderr

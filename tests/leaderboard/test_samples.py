@@ -76,7 +76,7 @@ def test_retrieval_rows_have_nulls_in_the_other_direction(tmp_path: Path) -> Non
 
 def test_objects_of_one_shape_are_structs_and_of_several_are_json(tmp_path: Path) -> None:
     assert pa.types.is_struct(_column(tmp_path, [{"a": 1, "b": [1.5]}, None, {"a": 2, "b": []}]).type)
-    for values in (
+    several: list[list[Any]] = [
         [{"a cat": 1.0}, {"a dog": 2.0}],
         [{"a": 1}, {}],
         [{}, {}],
@@ -87,7 +87,8 @@ def test_objects_of_one_shape_are_structs_and_of_several_are_json(tmp_path: Path
         [2**80, 1],
         [[1], ["one"]],
         [[{"a": 1}, {"b": 1}]],
-    ):
+    ]
+    for values in several:
         assert _column(tmp_path, values).type == pa.string()
 
 

@@ -19,11 +19,12 @@ from vlbench.types import Metric
 if TYPE_CHECKING:
     from vlbench.result import Result
 
+Values = dict[str, float | Metric | None]
 NEEDS_JAVA = Metric(None, reason="needs Java, which is not installed")
 
 
 def retrieval(name: str, first: float, **parts: Any) -> Result:
-    values: dict[str, float | Metric | None] = {}
+    values: Values = {}
     for direction in ("image_to_text", "text_to_image"):
         values |= {f"{direction}_recall@{k}": first + k / 100 for k in (1, 5, 10)}
         values[f"{direction}_median_rank"] = Metric(2.0 if name == "clip-vit-b16" else 1.5, higher_is_better=False)
@@ -33,7 +34,7 @@ def retrieval(name: str, first: float, **parts: Any) -> Result:
 
 
 def vqa(name: str, accuracy: float, **parts: Any) -> Result:
-    values: dict[str, float | Metric | None] = {"accuracy": accuracy}
+    values: Values = {"accuracy": accuracy}
     values |= {f"accuracy/answer_type/{kind}": accuracy + 0.1 for kind in ("number", "other", "yes/no")}
     values |= {f"accuracy/question_type/{kind}": accuracy / 2 for kind in ("how many", "is the", "what color is the")}
     task = {"name": "vqa", "dataset": "vqa", "split": "val2014", "counts": {"questions": 100}}
@@ -74,8 +75,8 @@ T: the model did not see the whole text of some requests (vlbench-tiny 2.34 %)
 
 
 def test_captions_keep_the_scale_of_their_scorer_and_missing_values_their_reason() -> None:
-    best = {"Bleu_4": 0.38183, "METEOR": 0.30335, "CIDEr": 1.292581, "SPICE": None}
-    other = {"Bleu_4": 0.38183, "METEOR": NEEDS_JAVA, "CIDEr": 1.1, "SPICE": None}
+    best: Values = {"Bleu_4": 0.38183, "METEOR": 0.30335, "CIDEr": 1.292581, "SPICE": None}
+    other: Values = {"Bleu_4": 0.38183, "METEOR": NEEDS_JAVA, "CIDEr": 1.1, "SPICE": None}
     same(
         table(result(other, name="blip", primary="CIDEr"), result(best, name="vinvl", primary="CIDEr")),
         """

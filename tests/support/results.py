@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vlbench.result import ModelInfo, Result, SampleCounts, TaskInfo
 from vlbench.types import Metric
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 MODEL = ModelInfo("clip", "open_clip", "ViT-B-32", "sha256:" + "ab" * 32, 151_277_313, "float32", "sha256:" + "cd" * 32)
 TASK = TaskInfo(
@@ -23,7 +26,7 @@ TASK = TaskInfo(
 
 
 def result(
-    values: dict[str, float | Metric | None] | None = None,
+    values: Mapping[str, float | Metric | None] | None = None,
     *,
     name: str = "clip",
     primary: str | None = None,
