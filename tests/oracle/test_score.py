@@ -95,6 +95,7 @@ def test_2500_awkward_answers_score_as_the_official_scorer_has_them(oracles: Pat
     )
 
 
+@pytest.mark.slow
 def test_captions_with_one_file_of_references(oracles: Path, tmp_path: Path) -> None:
     expected = json.loads((oracles / "captions_scores.json").read_text())
     printed, samples = score(
