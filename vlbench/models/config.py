@@ -1,0 +1,82 @@
+"""The configuration of a built-in model: what ``config.json`` of a checkpoint holds."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from vlbench.errors import ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+MODEL_TYPE = "vlbench"
+FILE = "config.json"
+
+SIZES: Mapping[str, Mapping[str, Any]] = {
+    "nano": {"width": 32, "heads": 2, "vision_layers": 1, "text_layers": 1, "fusion_layers": 1, "embedding": 32},
+    "tiny": {"width": 128, "heads": 4, "mlp_ratio": 2, "vision_layers": 3, "text_layers": 2, "fusion_layers": 3},
+    "small": {"width": 384, "heads": 6, "vision_layers": 8, "text_layers": 4, "fusion_layers": 4},
+}
+"""Named sizes; ``nano`` is for tests."""
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Sizes of a model. ``stem`` are the channels of the stride-2 convolutions before the last one, which has ``width``.
+
+    ``tags`` names the outputs of the tagging head; ``tasks`` lists what the checkpoint was trained to answer, which
+    decides its capabilities.
+    """
+
+    vocabulary: int
+    image_size: int = 64
+    stem: tuple[int, ...] = (32, 64)
+    width: int = 128
+    heads: int = 4
+    mlp_ratio: int = 4
+    vision_layers: int = 3
+    text_layers: int = 2
+    fusion_layers: int = 3
+    embedding: int = 256
+    max_length: int = 96
+    image_positions: str = "learned"
+    dropout: float = 0.0
+    tags: tuple[str, ...] = ()
+    objectives: tuple[str, ...] = ()
+    trained_on: tuple[str, ...] = ()
+    model_type: str = field(default=MODEL_TYPE)
+
+    @property
+    def grid(self) -> int:
+        """Image tokens along a side."""
+        return int(self.image_size // 2 ** (len(self.stem) + 1))
+
+    def save(self, folder: Path) -> None:
+        """Write ``config.json``."""
+        text = json.dumps(dataclasses.asdict(self), indent=1)
+        (folder / FILE).write_text(text + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, folder: Path) -> ModelConfig:
+        """Read ``config.json``; raises ``ModelError`` naming what is wrong with it."""
+        path = folder / FILE
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+            if document.get("model_type") != MODEL_TYPE:
+                raise ModelError(f"{path} is not of a built-in model (model_type {document.get('model_type')!r})")
+            lists = {key: tuple(value) for key, value in document.items() if isinstance(value, list)}
+            return cls(**{**document, **lists})
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            raise ModelError(f"{path} cannot be read as the configuration of a built-in model ({error})") from error
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Tell whether ``path`` is a checkpoint folder of a built-in model."""
+    try:
+        return bool(json.loads((path / FILE).read_text(encoding="utf-8")).get("model_type") == MODEL_TYPE)
+    except (OSError, ValueError, AttributeError):
+        return False

@@ -1,0 +1,129 @@
+"""The built-in vision-language model: two encoders for retrieval, a fusion stack for everything else.
+
+Late fusion (a dot product, as CLIP) embeds; interactive fusion (text layers with cross-attention to the image, as ALBEF
+and BLIP) matches, chooses, fills masks and generates, all with the same weights and different masks.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from vlbench.models.layers import TransformerLayer
+from vlbench.models.text import TextEncoder, bidirectional_mask, padding_mask, prefix_mask
+from vlbench.models.vision import ImageEncoder
+
+if TYPE_CHECKING:
+    from vlbench.models.config import ModelConfig
+
+MAX_LOGIT_SCALE = 100.0
+
+
+class VisionLanguageModel(nn.Module):
+    """Encoders, fusion and heads.
+
+    Texts are int64 ids (b, n), padded at the end, with ``lengths`` (b,); images are pixels (b, 3, s, s) for
+    ``encode_image`` and its result (b, grid * grid, width) everywhere else.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        """Make a model with random weights."""
+        super().__init__()
+        width = config.width
+        self.config = config
+        self.image_encoder = ImageEncoder(config)
+        self.text_encoder = TextEncoder(config)
+        self.fusion = nn.ModuleList(TransformerLayer(config, cross=True) for _ in range(config.fusion_layers))
+        self.fusion_norm = nn.LayerNorm(width)
+        self.image_projection = nn.Linear(width, config.embedding, bias=False)
+        self.text_projection = nn.Linear(width, config.embedding, bias=False)
+        # Temperature 0.07 (Radford et al. 2021, section 2.3).
+        self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
+        self.match_head = nn.Linear(width, 1)
+        self.choice_head = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, 1))
+        self.word_transform = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.LayerNorm(width))
+        self.word_bias = nn.Parameter(torch.zeros(config.vocabulary))
+        self.tag_head = nn.Linear(width, len(config.tags)) if config.tags else None
+        if self.tag_head is not None:
+            nn.init.constant_(self.tag_head.bias, -6.0)
+
+    def encode_image(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Return image tokens (b, grid * grid, width)."""
+        tokens: torch.Tensor = self.image_encoder(pixels)
+        return tokens
+
+    def embed_image(self, image: torch.Tensor) -> torch.Tensor:
+        """Return embeddings (b, embedding), not normalised, of image tokens."""
+        embedded: torch.Tensor = self.image_projection(image.mean(dim=1))
+        return embedded
+
+    def embed_text(self, ids: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """Return embeddings (b, embedding), not normalised."""
+        hidden = self.text_encoder(ids, bidirectional_mask(lengths, ids.shape[1]))
+        keep = padding_mask(lengths, ids.shape[1])[..., None].to(hidden.dtype)
+        embedded: torch.Tensor = self.text_projection((hidden * keep).sum(dim=1) / lengths[:, None])
+        return embedded
+
+    def scale(self) -> torch.Tensor:
+        """Return the factor on the cosine: the inverse of the learned temperature, at most 100."""
+        return self.logit_scale.exp().clamp(max=MAX_LOGIT_SCALE)
+
+    def fuse(
+        self,
+        ids: torch.Tensor,
+        mask: torch.Tensor,
+        image: torch.Tensor,
+        boxes: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Return (b, n, width): each text token after it has seen the text that ``mask`` allows, and the image."""
+        hidden = self.text_encoder(ids, mask, image, boxes)
+        for layer in self.fusion:
+            hidden = layer(hidden, mask, image)
+        out: torch.Tensor = self.fusion_norm(hidden)
+        return out
+
+    def match(self, ids: torch.Tensor, lengths: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
+        """Return matching logits (b,)."""
+        fused = self.fuse(ids, bidirectional_mask(lengths, ids.shape[1]), image)
+        logits: torch.Tensor = self.match_head(fused[:, 0])[:, 0]
+        return logits
+
+    def choose(
+        self, ids: torch.Tensor, lengths: torch.Tensor, image: torch.Tensor, boxes: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Return one logit (b,) for each pair of prompt and choice."""
+        fused = self.fuse(ids, bidirectional_mask(lengths, ids.shape[1]), image, boxes)
+        logits: torch.Tensor = self.choice_head(fused[:, 0])[:, 0]
+        return logits
+
+    def fill(self, ids: torch.Tensor, lengths: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
+        """Return hidden states (b, n, width) that ``words`` turns into logits of masked tokens."""
+        return self.fuse(ids, bidirectional_mask(lengths, ids.shape[1]), image)
+
+    def decode(
+        self, ids: torch.Tensor, prefixes: torch.Tensor, image: torch.Tensor, boxes: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Return hidden states (b, n, width) that ``words`` turns into logits of each next token.
+
+        The first ``prefixes[i]`` tokens are the prompt, which is read both ways; the rest is causal.
+        """
+        return self.fuse(ids, prefix_mask(prefixes, ids.shape[1]), image, boxes)
+
+    def words(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Return logits (…, vocabulary); the table of word embeddings serves as output too (Press and Wolf 2017)."""
+        table = self.text_encoder.embedding.words.weight
+        return functional.linear(self.word_transform(hidden), table, self.word_bias)
+
+    def tag_evidence(self, image: torch.Tensor) -> torch.Tensor:
+        """Return (b, tags): ``-log P(no image token shows the tag)``, the noisy-OR of Fang et al. 2015.
+
+        With p the probability of a tag in one token, P(tag) = 1 - prod(1 - p) and -log(1 - p) = softplus(logit).
+        """
+        if self.tag_head is None:
+            raise ValueError("the model has no tags")
+        evidence: torch.Tensor = functional.softplus(self.tag_head(image)).sum(dim=1)
+        return evidence
