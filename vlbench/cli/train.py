@@ -1,0 +1,114 @@
+"""``vlbench pretrain`` and ``vlbench finetune``: train built-in models."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vlbench.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from vlbench.train.recipe import Recipe
+
+DTYPES = ("float32", "float16", "bfloat16")
+
+Data = Annotated[
+    str | None, typer.Option(help="Folder with the datasets, or scenes. Default: $VLBENCH_DATA, else scenes.")
+]
+Output = Annotated[Path, typer.Option(help="Checkpoint folder to write; an unfinished one is continued.")]
+Steps = Annotated[int | None, typer.Option(help="Steps, in place of the recipe's.")]
+BatchSize = Annotated[int | None, typer.Option(help="Images a step, in place of the recipe's.")]
+Rate = Annotated[float | None, typer.Option("--learning-rate", help="Highest learning rate, in place of the recipe's.")]
+Seed = Annotated[int | None, typer.Option(help="Seed, in place of the recipe's.")]
+Objectives = Annotated[
+    str | None, typer.Option(metavar="NAME[:WEIGHT],…", help="Objectives: itc, itm, mlm, caption, tag, vqa, vcr.")
+]
+SaveDtype = Annotated[str, typer.Option("--save-dtype", help="Of the saved weights: float32, float16 or bfloat16.")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+
+
+def pretrain(
+    output: Output,
+    data: Data = None,
+    recipe: Annotated[str, typer.Option(help="Name of a recipe, or a YAML file.")] = "scenes-pretrain",
+    objectives: Objectives = None,
+    steps: Steps = None,
+    batch_size: BatchSize = None,
+    learning_rate: Rate = None,
+    seed: Seed = None,
+    save_dtype: SaveDtype = "float32",
+    device: Device = "auto",
+) -> None:
+    """Train a new built-in model; the result is a checkpoint folder that --model takes."""
+    from vlbench.cli.run import data_folder
+    from vlbench.train.run import pretrain as train
+
+    chosen = _recipe(recipe, objectives, steps, batch_size, learning_rate, seed)
+    _check(output, save_dtype, device)
+    train(data_folder(data), chosen, output, dtype=save_dtype, device=device, say=_say)
+    _say(f"checkpoint in {output} (vlbench run --model {output})")
+
+
+def finetune(
+    model: Annotated[Path, typer.Option(help="Checkpoint folder to start from.")],
+    task: Annotated[str, typer.Option(help="Tasks to train for, by commas: what run calls them.")],
+    output: Output,
+    data: Data = None,
+    recipe: Annotated[str, typer.Option(help="Name of a recipe, or a YAML file.")] = "scenes-finetune",
+    objectives: Objectives = None,
+    steps: Steps = None,
+    batch_size: BatchSize = None,
+    learning_rate: Rate = None,
+    seed: Seed = None,
+    save_dtype: SaveDtype = "float32",
+    device: Device = "auto",
+) -> None:
+    """Go on training a built-in model for one task or several."""
+    from vlbench.cli.run import data_folder
+    from vlbench.train.run import finetune as train
+
+    tasks = [name.strip() for name in task.split(",") if name.strip()]
+    if not tasks:
+        raise UsageError("--task is empty")
+    chosen = _recipe(recipe, objectives, steps, batch_size, learning_rate, seed)
+    _check(output, save_dtype, device)
+    train(model, tasks, data_folder(data), chosen, output, dtype=save_dtype, device=device, say=_say)
+    _say(f"checkpoint in {output} (vlbench run --model {output})")
+
+
+def _recipe(
+    name: str,
+    objectives: str | None,
+    steps: int | None,
+    batch_size: int | None,
+    learning_rate: float | None,
+    seed: int | None,
+) -> Recipe:
+    from vlbench.train.recipe import parse_objectives, read_recipe
+
+    given: dict[str, Any] = {
+        "objectives": None if objectives is None else parse_objectives(objectives),
+        "steps": steps,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "seed": seed,
+    }
+    return read_recipe(name, given)
+
+
+def _check(output: Path, save_dtype: str, device: str) -> None:
+    """Refuse what would be found out only after the training."""
+    if save_dtype not in DTYPES:
+        raise UsageError(f"--save-dtype {save_dtype!r} is none of {', '.join(DTYPES)}")
+    if device not in ("auto", "cpu", "cuda"):
+        raise UsageError(f"--device {device!r} is none of auto, cpu, cuda")
+    if (output / "model.safetensors").exists():
+        raise DataError(f"{output} holds a finished checkpoint already; choose another --output")
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()

@@ -1,0 +1,158 @@
+"""``pretrain`` and ``finetune``: from names and folders to a trained checkpoint."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from vlbench.errors import ModelError, UsageError
+from vlbench.train.recipe import Recipe, objectives_of, read_recipe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from vlbench.models.checkpoint import Checkpoint
+    from vlbench.train.examples import Source
+
+TOKENIZER_EXAMPLES = 4000
+"""Examples whose texts the tokenizer and the list of tags are made from."""
+
+MAX_TAGS = 1000
+
+
+def pretrain(
+    data: Path | None,
+    recipe: Recipe,
+    output: Path,
+    *,
+    dtype: str = "float32",
+    device: str = "auto",
+    say: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Train a new model on ``data`` (None: scenes) by ``recipe`` and write its checkpoint folder."""
+    from vlbench.train.trainer import train
+
+    source = open_source(data, recipe)
+    checkpoint = new_checkpoint(source, recipe)
+    weights = sum(parameter.numel() for parameter in checkpoint.model.parameters())
+    say(f"pretraining {weights / 1e6:.2f} M parameters on {source.name}, {len(source)} images")
+    train(checkpoint, source, recipe, output, dtype=dtype, device=device, say=say)
+
+
+def finetune(
+    start: Path,
+    tasks: Sequence[str],
+    data: Path | None,
+    recipe: Recipe,
+    output: Path,
+    *,
+    dtype: str = "float32",
+    device: str = "auto",
+    say: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Go on from the checkpoint folder ``start`` with the objectives of ``tasks`` and write a new checkpoint folder.
+
+    Raises ``UsageError`` for a task that nothing trains for, ``ModelError`` where ``start`` is no checkpoint.
+    """
+    from vlbench.models.checkpoint import load_checkpoint
+    from vlbench.models.config import is_checkpoint
+    from vlbench.train.trainer import train
+
+    wanted = objectives_of(tasks)
+    if not is_checkpoint(start):
+        raise ModelError(f"{start} is not a checkpoint folder of a built-in model (vlbench pretrain makes one)")
+    weights = {name: weight for name, weight in recipe.objectives.items() if name in (*wanted, "tag", "mlm")}
+    missing = {name: 1.0 for name in wanted if name not in weights}
+    recipe = dataclasses.replace(recipe, objectives={**weights, **missing})
+    checkpoint = load_checkpoint(start)
+    source = open_source(data, recipe)
+    model = checkpoint.model
+    if "tag" in recipe.objectives and not model.config.tags:
+        recipe = dataclasses.replace(recipe, objectives={k: v for k, v in recipe.objectives.items() if k != "tag"})
+    model.config = dataclasses.replace(
+        model.config,
+        objectives=_union(model.config.objectives, tuple(recipe.objectives)),
+        trained_on=_union(model.config.trained_on, (source.name,)),
+    )
+    say(f"fine-tuning {start} for {', '.join(tasks)} on {source.name}, {len(source)} images")
+    train(checkpoint, source, recipe, output, dtype=dtype, device=device, say=say)
+
+
+def recipe_for(name: str, overrides: dict[str, Any]) -> Recipe:
+    """Return the recipe ``name`` with values of the user in place of its own."""
+    return read_recipe(name, overrides)
+
+
+def open_source(data: Path | None, recipe: Recipe) -> Source:
+    """Return the training examples of ``data``, or of scenes."""
+    from vlbench.data.source import DataRoot
+    from vlbench.train.examples import FolderSource, ScenesSource
+
+    if data is None:
+        return ScenesSource(recipe.scenes)
+    source = FolderSource(DataRoot(data), tuple(recipe.objectives))
+    if not len(source):
+        raise UsageError(f"{data} holds no training images for {', '.join(recipe.objectives)}")
+    return source
+
+
+def new_checkpoint(source: Source, recipe: Recipe) -> Checkpoint:
+    """Make a model with random weights and a tokenizer learned from the source, both from the recipe's seed."""
+    import torch
+
+    from vlbench.models.checkpoint import Checkpoint
+    from vlbench.models.config import SIZES, ModelConfig
+    from vlbench.models.model import VisionLanguageModel
+    from vlbench.models.tokenizer import TextTokenizer
+
+    wanted = dict(recipe.model)
+    size = str(wanted.pop("size", "tiny"))
+    if size not in SIZES:
+        raise UsageError(f"unknown model size {size!r}; there are {', '.join(SIZES)}")
+    tokenizer = TextTokenizer.train(_texts(source), int(wanted.pop("vocabulary", 1024)))
+    tags = _tags(source) if "tag" in recipe.objectives else ()
+    known = {field.name for field in dataclasses.fields(ModelConfig)} - {"vocabulary", "tags", "model_type"}
+    unknown = sorted(set(wanted) - known)
+    if unknown:
+        raise UsageError(f"the recipe's model has an unknown key {unknown[0]!r}; there are {', '.join(sorted(known))}")
+    lists = {key: tuple(value) for key, value in wanted.items() if isinstance(value, list)}
+    config = ModelConfig(
+        **{
+            **SIZES[size],
+            **wanted,
+            **lists,
+            "vocabulary": len(tokenizer),
+            "tags": tags,
+            "objectives": tuple(recipe.objectives),
+            "trained_on": (source.name,),
+        }
+    )
+    torch.manual_seed(recipe.seed)
+    return Checkpoint(VisionLanguageModel(config), tokenizer)
+
+
+def _sampled(source: Source) -> Iterator[Any]:
+    return (source.example(index) for index in range(min(len(source), TOKENIZER_EXAMPLES)))
+
+
+def _texts(source: Source) -> Iterator[str]:
+    """All texts of the first examples, whatever the objectives: fine-tuning needs the words too."""
+    for example in _sampled(source):
+        yield from example.captions
+        for question, answer in example.questions:
+            yield from (question, answer)
+        for item in example.items:
+            yield from (item.prompt, *item.choices)
+
+
+def _tags(source: Source) -> tuple[str, ...]:
+    """Return the most frequent tags, those of equal frequency by name."""
+    counts = Counter(itertools.chain.from_iterable(example.tags for example in _sampled(source)))
+    return tuple(sorted(counts, key=lambda tag: (-counts[tag], tag))[:MAX_TAGS])
+
+
+def _union(first: Sequence[str], second: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*first, *second)))

@@ -1,0 +1,157 @@
+"""Training through ``transformers.Trainer``: the loop, checkpoints and resuming are its own."""
+
+from __future__ import annotations
+
+import csv
+import math
+import time
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_utils import get_last_checkpoint
+
+from vlbench.errors import DataError, EvaluationFailed
+from vlbench.models.checkpoint import Checkpoint, save_checkpoint
+from vlbench.train.collate import Collator, Draws
+from vlbench.train.step import TrainingModel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from vlbench.train.examples import Source
+    from vlbench.train.recipe import Recipe
+
+LOG = "training_log.csv"
+STATE = "trainer"
+LOG_EVERY = 20
+
+
+def train(
+    checkpoint: Checkpoint,
+    source: Source,
+    recipe: Recipe,
+    output: Path,
+    *,
+    dtype: str = "float32",
+    device: str = "auto",
+    say: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Train ``checkpoint.model`` in place and write the checkpoint folder ``output``.
+
+    A run that was killed goes on from its last saved step when it is called again with the same arguments, and makes
+    the same batches as an undisturbed one. Weights are saved as ``dtype``. Raises ``DataError`` where the folder cannot
+    be written, ``EvaluationFailed`` where the loss is no longer a number.
+    """
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        recipe.save(output / "recipe.yaml")
+    except OSError as error:
+        raise DataError(f"cannot write {output} ({error.strerror}); choose another --output") from error
+    wrapped = TrainingModel(checkpoint.model.train(), recipe.objectives, recipe.label_smoothing)
+    last = get_last_checkpoint(str(output / STATE)) if (output / STATE).is_dir() else None
+    if last is not None:
+        say(f"going on from {last}")
+    trainer = _KeyedTrainer(
+        model=wrapped,
+        args=_arguments(recipe, output, device),
+        train_dataset=Draws(source, recipe),
+        data_collator=Collator(checkpoint.tokenizer, checkpoint.model.config, recipe),
+        callbacks=[_Log(output / LOG, recipe, wrapped, say, resumed=last is not None)],
+    )
+    # The default callback prints a dictionary a step; the log is ours.
+    from transformers import PrinterCallback
+
+    trainer.remove_callback(PrinterCallback)
+    trainer.train(resume_from_checkpoint=last)
+    checkpoint.model.eval()
+    if trainer.is_world_process_zero():
+        save_checkpoint(output, Checkpoint(checkpoint.model.cpu(), checkpoint.tokenizer), getattr(torch, dtype))
+
+
+def _arguments(recipe: Recipe, output: Path, device: str) -> TrainingArguments:
+    cpu = device == "cpu" or (device == "auto" and not torch.cuda.is_available())
+    return TrainingArguments(
+        output_dir=str(output / STATE),
+        max_steps=recipe.steps,
+        per_device_train_batch_size=recipe.batch_size,
+        learning_rate=recipe.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=math.ceil(recipe.warmup * recipe.steps),
+        weight_decay=recipe.weight_decay,
+        adam_beta1=recipe.betas[0],
+        adam_beta2=recipe.betas[1],
+        max_grad_norm=recipe.clip,
+        seed=recipe.seed,
+        save_strategy="steps",
+        save_steps=recipe.save_every,
+        save_total_limit=1,
+        logging_strategy="no",
+        report_to="none",
+        remove_unused_columns=False,
+        disable_tqdm=True,
+        dataloader_num_workers=0,
+        use_cpu=cpu,
+        bf16=not cpu and torch.cuda.is_bf16_supported(),
+        # Objectives take turns, so that not every weight has a gradient at every step.
+        ddp_find_unused_parameters=True,
+    )
+
+
+class _KeyedTrainer(Trainer):
+    """A trainer whose examples come in the order of the draws, which are shuffled already."""
+
+    def _get_train_sampler(self, *_: Any, **__: Any) -> torch.utils.data.Sampler[int]:
+        return torch.utils.data.SequentialSampler(self.train_dataset)  # type: ignore[arg-type]
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, **_: Any
+    ) -> torch.Tensor | tuple[torch.Tensor, Any]:
+        """Return the loss of a batch."""
+        outputs = model(**inputs)
+        return (outputs["loss"], outputs) if return_outputs else outputs["loss"]
+
+
+class _Log(TrainerCallback):
+    """Writes the losses as CSV and says a line now and then; stops a run whose loss is no number."""
+
+    def __init__(
+        self, path: Path, recipe: Recipe, model: TrainingModel, say: Callable[[str], None], *, resumed: bool
+    ) -> None:
+        self._path, self._recipe, self._model, self._say = path, recipe, model, say
+        self._sums: dict[str, list[float]] = {}
+        self._started = time.monotonic()
+        self._first: int | None = None
+        self._names = [name for name, weight in recipe.objectives.items() if weight > 0]
+        if not resumed or not path.exists():
+            self._append(["step", "learning_rate", "examples_per_second", *self._names], "w")
+
+    def _append(self, row: list[Any], mode: str = "a") -> None:
+        with self._path.open(mode, newline="", encoding="utf-8") as file:
+            csv.writer(file).writerow(row)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Gather the losses of a step."""
+        if self._first is None:
+            self._first, self._started = state.global_step, time.monotonic()
+        for name, loss in self._model.losses.items():
+            if not math.isfinite(loss):
+                raise EvaluationFailed(
+                    f"the {name} loss is {loss} at step {state.global_step}; lower the learning rate"
+                )
+            self._sums.setdefault(name, []).append(loss)
+        if state.global_step % LOG_EVERY == 0 or state.global_step == self._recipe.steps:
+            self._flush(state.global_step, kwargs["lr_scheduler"].get_last_lr()[0])
+
+    def _flush(self, step: int, rate: float) -> None:
+        means: Mapping[str, float] = {name: sum(values) / len(values) for name, values in self._sums.items()}
+        self._sums = {}
+        elapsed = max(time.monotonic() - self._started, 1e-9)
+        speed = (step - (self._first or 0)) * self._recipe.batch_size / elapsed
+        self._append(
+            [step, f"{rate:.3e}", f"{speed:.1f}", *(f"{means[n]:.4f}" if n in means else "" for n in self._names)]
+        )
+        left = (self._recipe.steps - step) * self._recipe.batch_size / max(speed, 1e-9)
+        shown = "  ".join(f"{name} {value:.3f}" for name, value in means.items())
+        self._say(f"step {step}/{self._recipe.steps}  {shown}  {speed:.0f} examples/s, {left:.0f} s left")
