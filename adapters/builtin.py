@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from vlbench.adapter import Adapter, Prepared
+from vlbench.adapter import Adapter
 from vlbench.errors import ModelError
 from vlbench.hookspecs import hookimpl
 from vlbench.specs import AdapterSpec, ModelSpec
@@ -84,7 +84,8 @@ class Builtin(Adapter):
             if options.checkpoint and is_checkpoint(path):
                 return path
         raise ModelError(
-            f"{options.checkpoint or 'builtin:'} is not a checkpoint folder of a built-in model; vlbench pretrain makes one"
+            f"{options.checkpoint or 'builtin:'} is not a checkpoint folder of a built-in model; "
+            "vlbench pretrain makes one"
         )
 
     @classmethod

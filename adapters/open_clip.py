@@ -150,7 +150,7 @@ class OpenCLIP(Adapter):
         """Tell whether the text is longer than the context; the last position then holds the end mark all the same."""
         if not isinstance(request, EmbedText | Match) or not hasattr(self._tokenizer, "encode"):
             return False
-        return len(self._tokenizer.encode(request.text)) + 2 > self._tokenizer.context_length
+        return bool(len(self._tokenizer.encode(request.text)) + 2 > self._tokenizer.context_length)
 
     def embed_images(self, images: Sequence[torch.Tensor]) -> torch.Tensor:
         """Return (n, d)."""

@@ -56,4 +56,5 @@ class MultiHeadAttention(nn.Module):
 
     def _split(self, projected: torch.Tensor) -> torch.Tensor:
         """(b, n, width) to (b, heads, n, width / heads)."""
-        return projected.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        batch, length, width = projected.shape
+        return projected.view(batch, length, self.heads, width // self.heads).transpose(1, 2)

@@ -26,7 +26,9 @@ SIZES: Mapping[str, Mapping[str, Any]] = {
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Sizes of a model. ``stem`` are the channels of the stride-2 convolutions before the last one, which has ``width``.
+    """Sizes of a model.
+
+    ``stem`` are the channels of the stride-2 convolutions before the last one, which has ``width``.
 
     ``tags`` names the outputs of the tagging head; ``tasks`` lists what the checkpoint was trained to answer, which
     decides its capabilities.

@@ -171,7 +171,8 @@ def _settled(
         return False
     # The total only falls; what dividing by the length can still win is most at the greatest length, or at the next.
     length = steps if decoding.length_penalty > 0 else step + 1
-    return max(score for score, _ in done) >= float(totals.max()) / length**decoding.length_penalty
+    best = max(score for score, _ in done)
+    return bool(best >= float(totals.max()) / length**decoding.length_penalty)
 
 
 def loglikelihood(

@@ -104,7 +104,7 @@ class TextEncoder(nn.Module):
         image: torch.Tensor | None = None,
         boxes: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Return (b, n, width); ``mask`` broadcasts to (b, 1, n, n), ``image`` and ``boxes`` as in ``TextEmbedding``."""
+        """Return (b, n, width); ``mask`` broadcasts to (b, 1, n, n), ``image``, ``boxes`` as in the embedding."""
         hidden: torch.Tensor = self.embedding(ids, image, boxes)
         for layer in self.layers:
             hidden = layer(hidden, mask)

@@ -99,7 +99,7 @@ class TextTokenizer:
         return str(self._tokenizer.to_str())
 
     def __len__(self) -> int:
-        """Number of tokens."""
+        """Return the number of tokens."""
         return int(self._tokenizer.get_vocab_size())
 
     def encode(self, text: str, regions: Sequence[Region] = (), size: tuple[int, int] = (1, 1)) -> Tokens:

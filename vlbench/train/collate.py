@@ -44,7 +44,7 @@ class Draws(torch.utils.data.Dataset[Draw]):
         self._order: tuple[int, np.ndarray] = (-1, np.empty(0))
 
     def __len__(self) -> int:
-        """Steps times batch size."""
+        """Return steps times batch size."""
         return self._recipe.steps * self._recipe.batch_size
 
     def __getitem__(self, draw: int) -> Draw:

@@ -68,7 +68,7 @@ class Source(Protocol):
     name: str
 
     def __len__(self) -> int:
-        """Number of examples."""
+        """Return the number of examples."""
 
     def example(self, index: int) -> Example:
         """Return example ``index``."""
@@ -156,7 +156,7 @@ class ScenesSource:
         self._count = count
 
     def __len__(self) -> int:
-        """Number of scenes."""
+        """Return the number of scenes."""
         return self._count
 
     def example(self, index: int) -> SceneExample:
@@ -220,7 +220,7 @@ class FolderSource:
         self.name = str(root.path)
 
     def __len__(self) -> int:
-        """Number of images."""
+        """Return the number of images."""
         return len(self._examples)
 
     def example(self, index: int) -> FolderExample:

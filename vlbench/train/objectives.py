@@ -27,7 +27,7 @@ def info_nce(similarity: torch.Tensor, duplicates: torch.Tensor | None = None) -
 def clip_loss(
     images: torch.Tensor, texts: torch.Tensor, scale: torch.Tensor, groups: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """The symmetric loss of CLIP (Radford et al. 2021, figure 3): InfoNCE both ways, averaged.
+    """Return the symmetric loss of CLIP (Radford et al. 2021, figure 3): InfoNCE both ways, averaged.
 
     ``images`` and ``texts`` (n, d) belong together row by row; ``groups`` int64 (n,) is equal for equal texts.
     """

@@ -28,9 +28,9 @@ FOLDER = Path(__file__).parent / "recipes"
 class Recipe:
     """How to train. Weights of ``objectives`` multiply their losses.
 
-    ``every`` maps an objective to n where it takes part in each n-th step only; ``tag_first`` is the share of the steps at the start in
-    which only tags are learned (a model can solve retrieval without seeing shapes; tags make it look); ``scenes`` is
-    the number of train scenes of ``--data scenes``.
+    ``every`` maps an objective to n where it takes part in each n-th step only; ``tag_first`` is the share of the steps
+    at the start in which only tags are learned (a model can solve retrieval without seeing shapes; tags make it look);
+    ``scenes`` is the number of train scenes of ``--data scenes``.
     """
 
     objectives: Mapping[str, float]

@@ -50,7 +50,9 @@ def train(
     except OSError as error:
         raise DataError(f"cannot write {output} ({error.strerror}); choose another --output") from error
     wrapped = TrainingModel(checkpoint.model.train(), recipe.objectives, recipe.label_smoothing)
-    last = get_last_checkpoint(str(output / STATE)) if (output / STATE).is_dir() else None
+    last: str | None = None
+    if (output / STATE).is_dir():
+        last = get_last_checkpoint(str(output / STATE))  # type: ignore[no-untyped-call]
     if last is not None:
         say(f"going on from {last}")
     trainer = _KeyedTrainer(
@@ -106,8 +108,8 @@ class _KeyedTrainer(Trainer):
         return torch.utils.data.SequentialSampler(self.train_dataset)  # type: ignore[arg-type]
 
     def compute_loss(
-        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, **_: Any
-    ) -> torch.Tensor | tuple[torch.Tensor, Any]:
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
         """Return the loss of a batch."""
         outputs = model(**inputs)
         return (outputs["loss"], outputs) if return_outputs else outputs["loss"]

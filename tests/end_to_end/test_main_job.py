@@ -1,0 +1,56 @@
+"""The main job: `vlbench run` with nothing said, and the README's own model."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support.cli import ROOT, vlbench
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TARGETS = {
+    "coco_retrieval": {"image_to_text_recall@1": 0.95, "text_to_image_recall@1": 0.90},
+    "coco_caption": {"CIDEr": 3.5},
+    "vqa": {"accuracy": 0.85},
+    "vcr": {"q_to_a": 0.70, "qa_to_r": 0.70},
+}
+
+
+@pytest.mark.slow
+def test_run_evaluates_the_bundled_model_on_all_five_tasks(tmp_path: Path) -> None:
+    done = vlbench("run", "--output", tmp_path, "--json")
+    assert done.returncode == 0, done.stderr
+    results: dict[str, dict[str, Any]] = {result["task"]["name"]: result for result in json.loads(done.stdout)}
+    assert set(results) == {*TARGETS, "flickr30k_retrieval"}
+    assert all(result["samples"]["failed"] == 0 for result in results.values())
+    for task, targets in TARGETS.items():
+        for metric, target in targets.items():
+            assert results[task]["metrics"][metric]["value"] >= target, (task, metric)
+    types = {k: m["value"] for k, m in results["vqa"]["metrics"].items() if k.startswith("accuracy/question_type/")}
+    assert len(types) == 7 and min(types.values()) >= 0.65, types
+    shown = vlbench("leaderboard", "show", tmp_path)
+    assert shown.returncode == 0 and "vlbench-tiny" in shown.stdout
+
+
+def _blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+
+
+@pytest.mark.slow
+def test_the_model_of_the_readme_runs(tmp_path: Path) -> None:
+    (source,) = [block for block in _blocks("python") if "vlbench_register_models" in block]
+    plugin = tmp_path / "my_model.py"
+    plugin.write_text(source)
+    done = vlbench(
+        *("run", "--plugin", plugin, "--model", "my-model", "--tasks", "coco_retrieval,vqa"),
+        *("--limit", 50, "--output", tmp_path / "results", "--json"),
+    )
+    assert done.returncode == 0, done.stderr
+    results = json.loads(done.stdout)
+    assert [result["task"]["name"] for result in results] == ["coco_retrieval", "vqa"]
+    assert all(result["samples"]["failed"] == 0 for result in results)
