@@ -107,7 +107,7 @@ class Builtin(Adapter):
         self._tokenizer = checkpoint.tokenizer
         self._limit = checkpoint.model.config.max_length
         self._side = checkpoint.model.config.image_size
-        self.logit_scale = float(checkpoint.model.scale())
+        self.logit_scale = float(checkpoint.model.scale().detach())
 
     def preprocessing(self) -> str:
         """Return the image transform and the tokenizer, as text."""
