@@ -108,8 +108,11 @@ class _Conversation:
 
     def say(self, line: str) -> None:
         assert self._process.stdin is not None
-        self._process.stdin.write(line + "\n")
-        self._process.stdin.flush()
+        try:
+            self._process.stdin.write(line + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError as error:
+            raise ValueError("it ended without an answer") from error
 
     def hear(self) -> str:
         assert self._process.stdout is not None
@@ -124,12 +127,13 @@ def _score(conversation: _Conversation, candidates: Sequence[str], references: S
     for candidate, texts in zip(candidates, references, strict=True):
         conversation.say(" ||| ".join(("SCORE", *texts, candidate)))
         answers.append(conversation.hear())
+    rows = [[float(value) for value in answer.split()] for answer in answers]
+    if any(len(row) != STATISTICS for row in rows):
+        raise ValueError(f"unexpected statistics: {answers[0]!r}")
+    statistics = np.array(rows, dtype=np.float64).reshape(-1, STATISTICS)
     conversation.say(" ||| ".join(("EVAL", *answers)))
     per_image = [float(conversation.hear()) for _ in answers]
     corpus = float(conversation.hear())
-    statistics = np.array([[float(value) for value in answer.split()] for answer in answers])
-    if statistics.shape != (len(candidates), STATISTICS):
-        raise ValueError(f"unexpected statistics of shape {statistics.shape}")
     return MeteorResult(corpus, per_image, _without_perfect_chunks(statistics))
 
 

@@ -95,5 +95,7 @@ class TrainingModel(nn.Module):
         )
         counts = batch["vcr_counts"]
         lowest = torch.finfo(logits.dtype).min
-        rows = nn.utils.rnn.pad_sequence(torch.split(logits, counts.tolist()), batch_first=True, padding_value=lowest)
+        rows = nn.utils.rnn.pad_sequence(
+            list(torch.split(logits, counts.tolist())), batch_first=True, padding_value=lowest
+        )
         return objectives.choice_loss(rows, batch["vcr_labels"])
