@@ -101,7 +101,7 @@ def test_the_recipes_that_ship_are_read_and_written_back(name: str, tmp_path: Pa
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("objectives: {itx: 1}", "unknown objective 'itx'; did you mean 'itc'"),
+        ("objectives: {itx: 1}", "unknown objective 'itx'; did you mean 'itm' or 'itc'"),
         ("objectives: {itc: 0}", "no objective has a weight above 0"),
         ("objectives: {itc: 1}\nstep: 3", "unknown key 'step'; did you mean 'steps'"),
         ("objectives: {itc: 1}\nsteps: 0", "steps is 0; it takes a whole number from 1"),
