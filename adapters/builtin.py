@@ -31,6 +31,8 @@ CAPABILITIES_OF = {
     "vqa": ("generate", "loglikelihood"),
 }
 """What an objective teaches a model to answer."""
+RANKED_TOGETHER = 64
+"""Pairs that are padded to one length while candidates are ranked."""
 
 
 def _claims(path: Path) -> bool:
@@ -172,11 +174,18 @@ class Builtin(Adapter):
         return embedded
 
     def match(self, pairs: Sequence[tuple[Picture, Tokens]]) -> Sequence[float]:
-        """Return n matching logits."""
+        """Return n scores to rank by: the matching logit, and the scaled cosine with it."""
         image, owners = self._look([picture for picture, _ in pairs])
-        padded = self._pad([text for _, text in pairs])
-        logits: list[float] = self.model.match(padded.ids, padded.lengths, image[owners]).float().tolist()
-        return logits
+        scores = [0.0] * len(pairs)
+        # A batch holds the texts of a few images, short and long: in parts of like length little of it is padding.
+        by_length = sorted(range(len(pairs)), key=lambda n: len(pairs[n][1].ids))
+        for start in range(0, len(pairs), RANKED_TOGETHER):
+            part = by_length[start : start + RANKED_TOGETHER]
+            padded = self._pad([pairs[n][1] for n in part])
+            ranked = self.model.rank(padded.ids, padded.lengths, image, owners[part])
+            for n, score in zip(part, ranked.float().tolist(), strict=True):
+                scores[n] = score
+        return scores
 
     def choose(self, items: Sequence[Item]) -> Sequence[Sequence[float]]:
         """Return one logit a choice."""

@@ -38,11 +38,17 @@ class MultiHeadAttention(nn.Module):
         self.output = nn.Linear(width, width)
 
     def forward(
-        self, hidden: torch.Tensor, memory: torch.Tensor | None = None, mask: torch.Tensor | None = None
+        self,
+        hidden: torch.Tensor,
+        memory: torch.Tensor | None = None,
+        mask: torch.Tensor | None = None,
+        rows: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Attend from ``hidden`` (b, n, width) to ``memory`` (b, m, memory width; default ``hidden``).
 
-        ``mask`` is boolean, broadcastable to (b, 1, n, m), True where a query may look at a key. Result (b, n, width).
+        ``mask`` is boolean, broadcastable to (b, 1, n, m), True where a query may look at a key. With ``rows`` int64
+        (b,), row i attends to ``memory[rows[i]]``, whose keys and values are projected once for all that share it.
+        Result (b, n, width).
         """
         memory = hidden if memory is None else memory
         query, key, value = (
@@ -50,6 +56,8 @@ class MultiHeadAttention(nn.Module):
             self._split(self.key(memory)),
             self._split(self.value(memory)),
         )
+        if rows is not None:
+            key, value = key[rows], value[rows]
         attended = scaled_dot_product_attention(query, key, value, mask)
         joined: torch.Tensor = self.output(attended.transpose(1, 2).flatten(2))
         return joined

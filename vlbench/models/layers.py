@@ -46,13 +46,20 @@ class TransformerLayer(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(
-        self, hidden: torch.Tensor, mask: torch.Tensor | None = None, memory: torch.Tensor | None = None
+        self,
+        hidden: torch.Tensor,
+        mask: torch.Tensor | None = None,
+        memory: torch.Tensor | None = None,
+        rows: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Return (b, n, width). ``mask`` broadcasts to (b, 1, n, n); ``memory`` (b, m, width) is seen whole."""
+        """Return (b, n, width). ``mask`` broadcasts to (b, 1, n, n); ``memory`` (b, m, width) is seen whole.
+
+        ``rows`` int64 (b,): which memory each row sees, where they share (default: row i sees memory i).
+        """
         hidden = hidden + self.dropout(self.self_attention(self.self_norm(hidden), mask=mask))
         if self.cross_attention is not None and self.cross_norm is not None:
             if memory is None:
                 raise ValueError("a layer with cross-attention needs a memory")
-            hidden = hidden + self.dropout(self.cross_attention(self.cross_norm(hidden), memory))
+            hidden = hidden + self.dropout(self.cross_attention(self.cross_norm(hidden), memory, rows=rows))
         out: torch.Tensor = hidden + self.dropout(self.feed_forward(self.feed_norm(hidden)))
         return out

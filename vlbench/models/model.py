@@ -63,8 +63,10 @@ class VisionLanguageModel(nn.Module):
 
     def embed_text(self, ids: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """Return embeddings (b, embedding), not normalised."""
-        hidden = self.text_encoder(ids, bidirectional_mask(lengths, ids.shape[1]))
-        keep = padding_mask(lengths, ids.shape[1])[..., None].to(hidden.dtype)
+        return self._project_text(self.text_encoder(ids, bidirectional_mask(lengths, ids.shape[1])), lengths)
+
+    def _project_text(self, hidden: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        keep = padding_mask(lengths, hidden.shape[1])[..., None].to(hidden.dtype)
         embedded: torch.Tensor = self.text_projection((hidden * keep).sum(dim=1) / lengths[:, None])
         return embedded
 
@@ -91,6 +93,26 @@ class VisionLanguageModel(nn.Module):
         fused = self.fuse(ids, bidirectional_mask(lengths, ids.shape[1]), image)
         logits: torch.Tensor = self.match_head(fused[:, 0])[:, 0]
         return logits
+
+    def rank(
+        self, ids: torch.Tensor, lengths: torch.Tensor, image: torch.Tensor, rows: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Return scores (b,) to rank candidates by: text i with image ``rows[i]`` (default i).
+
+        The matching logit, and added to it the scaled cosine where the model was trained for contrast, as BLIP ranks
+        (Li et al. 2022; ``score_itc + score_itm`` of its official evaluation).
+        """
+        mask = bidirectional_mask(lengths, ids.shape[1])
+        texts = self.text_encoder(ids, mask)
+        hidden = texts
+        for layer in self.fusion:
+            hidden = layer(hidden, mask, image, rows)
+        scores: torch.Tensor = self.match_head(self.fusion_norm(hidden[:, 0]))[:, 0]
+        if "itc" in self.config.objectives:
+            embedded = functional.normalize(self._project_text(texts, lengths), dim=-1)
+            pictures = functional.normalize(self.embed_image(image), dim=-1)
+            scores = scores + self.scale() * (embedded * (pictures if rows is None else pictures[rows])).sum(dim=-1)
+        return scores
 
     def choose(
         self, ids: torch.Tensor, lengths: torch.Tensor, image: torch.Tensor, boxes: torch.Tensor | None = None

@@ -93,12 +93,12 @@ def evaluate(
         arguments=resolved.arguments,
     )
     chosen, unsupported = choose_tasks(tasks, resolved.adapter.capabilities(load), plugins, options)
+    check_output(options.output)
     runs = []
     for task, protocol in chosen:
         dataset = load_dataset(task, options.data, options.split, options.limit)
         runs.append(open_run(task, protocol, dataset, options.limit, reporter))
     check_images(runs, options.allow_missing, reporter)
-    check_output(options.output)
     adapter = resolved.adapter(load)
     if adapter.random_weights:
         reporter.warn(f"{model} has random weights: its scores say nothing about a trained model")

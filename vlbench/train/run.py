@@ -8,7 +8,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from vlbench.errors import ModelError, UsageError
-from vlbench.train.recipe import Recipe, objectives_of, read_recipe
+from vlbench.train.recipe import objectives_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from vlbench.models.checkpoint import Checkpoint
     from vlbench.train.examples import Source
+    from vlbench.train.recipe import Recipe
 
 TOKENIZER_EXAMPLES = 4000
 """Examples whose texts the tokenizer and the list of tags are made from."""
@@ -79,11 +80,6 @@ def finetune(
     )
     say(f"fine-tuning {start} for {', '.join(tasks)} on {source.name}, {len(source)} images")
     train(checkpoint, source, recipe, output, dtype=dtype, device=device, say=say)
-
-
-def recipe_for(name: str, overrides: dict[str, Any]) -> Recipe:
-    """Return the recipe ``name`` with values of the user in place of its own."""
-    return read_recipe(name, overrides)
 
 
 def open_source(data: Path | None, recipe: Recipe) -> Source:
