@@ -43,8 +43,40 @@ _VCR = DatasetSpec(
     citation="Zellers et al. 2019, From Recognition to Cognition",
 )
 
+_OKVQA = DatasetSpec(
+    name="okvqa",
+    description="OK-VQA: questions about COCO images that need outside knowledge",
+    splits=("val2014", "train2014"),
+    licence="annotations CC BY 4.0; images under Flickr terms, one licence an image",
+    source="https://okvqa.allenai.org",
+    citation="Marino et al. 2019, OK-VQA",
+)
+_GQA = DatasetSpec(
+    name="gqa",
+    description="GQA: compositional questions made from scene graphs, one answer each",
+    splits=(
+        "testdev_balanced",
+        "val_balanced",
+        "train_balanced",
+        "test_balanced",
+        "challenge_balanced",
+        "submission_all",
+    ),
+    licence="CC BY 4.0; images under Flickr terms",
+    source="https://cs.stanford.edu/people/dorarad/gqa",
+    citation="Hudson & Manning 2019, GQA",
+)
+_VIZWIZ = DatasetSpec(
+    name="vizwiz",
+    description="VizWiz-VQA: questions of blind people about their photographs, with ten answers",
+    splits=("val", "train", "test"),
+    licence="CC BY 4.0",
+    source="https://vizwiz.org/tasks-and-datasets/vqa",
+    citation="Gurari et al. 2018, VizWiz Grand Challenge",
+)
+
 
 @hookimpl
 def vlbench_register_datasets() -> Iterable[DatasetSpec]:
     """Return the built-in datasets."""
-    return [_COCO, _FLICKR30K, _VQA, _VCR]
+    return [_COCO, _FLICKR30K, _VQA, _VCR, _OKVQA, _GQA, _VIZWIZ]
