@@ -24,6 +24,7 @@ from vlbench.run.options import RunOptions
 from vlbench.run.progress import Reporter, Silent
 from vlbench.run.results import Finished, build_result
 from vlbench.run.rounds import Execution, TaskRun
+from vlbench.run.submission import remake_submission, save_submission
 from vlbench.types import content_key
 
 if TYPE_CHECKING:
@@ -122,10 +123,12 @@ def choose_tasks(
 ) -> tuple[list[tuple[Task[Any], Protocol]], dict[str, str]]:
     """Return the tasks with their protocols, and under ``all`` those that the model cannot do with the reason.
 
+    ``all`` stands for the tasks that are registered as ``default``.
+
     A task asked for by name that the model cannot do raises ``UnsupportedTask``.
     """
     every = list(names) == ["all"]
-    wanted = list(plugins.tasks) if every else list(dict.fromkeys(names))
+    wanted = [spec.name for spec in plugins.tasks.values() if spec.default] if every else list(dict.fromkeys(names))
     specs = [plugins.task(name) for name in wanted]
     chosen: list[tuple[Task[Any], Protocol]] = []
     unsupported: dict[str, str] = {}
@@ -227,6 +230,9 @@ def _run_all(
         reused = set(done)
         for name in done:
             reporter.say(f"{name}: finished already; result reused")
+        for run in runs:
+            if run.task.name in done:
+                remake_submission(options.output, run, done[run.task.name], reporter)
         if todo:
             header = {"batch_sizes": batch_sizes(adapter, options.batch_size)}
             with contextlib.closing(Journal(journal_path, header)) as journal:
@@ -262,6 +268,8 @@ def _run_todo(
     execution.counters.wall_seconds = time.perf_counter() - started
     for run in runs:
         result = build_result(finished.result(run), run, rows[run.task.name], execution.counters)
+        # The submission comes first, so that a result of a split without answers never lacks it.
+        save_submission(finished.options.output, run, result, rows[run.task.name], reporter)
         write_result(finished.options.output, result, rows[run.task.name])
         if result.truncated_fraction > TRUNCATION_WARNING:
             reporter.warn(f"{run.task.name}: the model did not see the whole text in {result.truncated_fraction:.1%}")
