@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from vlbench.data.checks import Table, expect, limited, pick_split, refuse
 from vlbench.data.vqa import Annotation, questions_dataset
+from vlbench.errors import DataError
 from vlbench.types import Dataset, ImageRef, VisualQuestion
 
 if TYPE_CHECKING:
@@ -51,7 +52,10 @@ class _Questions(Table):
 
     def inner(self, index: int, key: str, name: str) -> str:
         """Return a text of an object of a question; raises ``DataError`` where it is absent or none."""
-        return Table([self.get(index, key, dict)], self.place(index, key)).get(0, name, str)
+        holder = self.get(index, key, dict)
+        if name not in holder:
+            raise DataError(f"{self.place(index, key)} has no {name!r}")
+        return expect(holder[name], str, f"{self.place(index, key)}.{name}")
 
 
 def load_gqa(folder: LocalFolder, split: str | None = None, limit: int | None = None) -> Dataset[VisualQuestion]:
