@@ -219,7 +219,7 @@ class OpenQuestions(Task[VisualQuestion]):
             return None
         answers = [
             {
-                self.id_key: int(row.sample_id) if self.integer_ids else row.sample_id,
+                self.id_key: int(row.sample_id) if self.integer_ids and row.sample_id.isdecimal() else row.sample_id,
                 self.answer_key: row.statistics.get("answer", row.response),
             }
             for row in rows
