@@ -83,7 +83,7 @@ def evaluate(
     options = options or RunOptions()
     reporter = reporter or Silent()
     plugins = plugins or load_plugins()
-    resolved = resolve_model(model, plugins, options.model_arguments)
+    resolved = resolve_model(model, plugins, options.model_arguments, options.revision)
     load = LoadOptions(
         checkpoint=resolved.checkpoint,
         device=pick_device(options.device),
