@@ -114,7 +114,10 @@ class Pretrained(Adapter):
 
     @contextlib.contextmanager
     def loading(self) -> Iterator[None]:
-        """Turn what can go wrong in transformers' loading code into one line."""
+        """Turn what can go wrong in transformers' loading code into one line, and show no bars of its own."""
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         try:
             with hub.no_long_wait():
                 yield

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, NamedTuple
 
 from vlbench.types import Generate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import torch
 
-    from vlbench.types import LogLikelihood
+    from vlbench.types import Decoding, LogLikelihood
 
 
 class Written(NamedTuple):
@@ -28,8 +29,6 @@ def by_decoding(items: Sequence[Written], write: Callable[[Sequence[Written]], S
 
     Sampling is seeded by the decoding before each call.
     """
-    import torch
-
     texts = [""] * len(items)
     groups: dict[object, list[int]] = {}
     for n, item in enumerate(items):
@@ -38,11 +37,21 @@ def by_decoding(items: Sequence[Written], write: Callable[[Sequence[Written]], S
     for rows in groups.values():
         request = items[rows[0]].request
         assert isinstance(request, Generate)
-        with torch.random.fork_rng(enabled=request.decoding.temperature > 0):
-            torch.manual_seed(request.decoding.seed) if request.decoding.temperature > 0 else None
+        with seeded(request.decoding):
             for n, text in zip(rows, write([items[n] for n in rows]), strict=True):
                 texts[n] = text
     return texts
+
+
+@contextlib.contextmanager
+def seeded(decoding: Decoding) -> Iterator[None]:
+    """Draw from the decoding's own seed where it samples, and leave the random state as it was."""
+    import torch
+
+    with torch.random.fork_rng(enabled=decoding.temperature > 0):
+        if decoding.temperature > 0:
+            torch.manual_seed(decoding.seed)
+        yield
 
 
 def distinct_pixels(items: Sequence[Written]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -11,6 +11,7 @@ import torch
 from tests.support import checkpoints
 from vlbench.adapter import Adapter, LoadOptions
 from vlbench.adapters.blip import CAPTION, QUESTIONS, RETRIEVAL, Blip
+from vlbench.adapters.chat import Chat
 from vlbench.adapters.clip import Clip
 from vlbench.adapters.vision_encoder_decoder import VisionEncoderDecoder
 from vlbench.testing import AdapterContract
@@ -29,6 +30,7 @@ MADE: dict[str, Callable[[Path], Path]] = {
     "blip-caption": lambda folder: checkpoints.blip(folder, CAPTION),
     "blip-questions": lambda folder: checkpoints.blip(folder, QUESTIONS),
     "vit-gpt2": checkpoints.vit_gpt2,
+    "llava": checkpoints.llava,
 }
 
 
@@ -72,6 +74,10 @@ class TestBlipQuestions(_Contract):
 
 class TestVisionEncoderDecoder(_Contract):
     kind, made = VisionEncoderDecoder, "vit-gpt2"
+
+
+class TestChat(_Contract):
+    kind, made = Chat, "llava"
 
 
 def _vectors(adapter: Adapter, requests: Sequence[Any]) -> np.ndarray:
@@ -168,3 +174,43 @@ def test_likelihood_equals_the_loss_of_the_library(folders: dict[str, Path], tmp
     total, tokens = np.asarray(numbers(got))
     assert tokens == labels.shape[1]
     assert total == pytest.approx(-loss * labels.shape[1], abs=1e-4)
+
+
+def _chat(folder: Path, images: Sequence[ImageRef], prompt: str, answer: str = "") -> Any:
+    """Return model and inputs of a conversation as the library's own documentation makes them."""
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    processor = AutoProcessor.from_pretrained(folder)
+    content = [*({"type": "image"} for _ in images), {"type": "text", "text": prompt}]
+    text = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
+    seen = [image.load() for image in images]
+    inputs = processor(text=text + answer, images=seen, return_tensors="pt", add_special_tokens=False)
+    return AutoModelForImageTextToText.from_pretrained(folder).eval(), processor, inputs
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_chat_equals_the_library(folders: dict[str, Path], tmp_path: Path, count: int) -> None:
+    images, prompt = pictures(tmp_path)[:count], "is there a red star?"
+    model, processor, inputs = _chat(folders["llava"], images, prompt)
+    with torch.inference_mode():
+        ids = model.generate(**inputs, max_new_tokens=8, do_sample=False)
+    expected = processor.batch_decode(ids[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)[0].strip()
+    adapter = Chat(LoadOptions(checkpoint=str(folders["llava"])))
+    (got,) = answer(adapter, [Generate(tuple(images), prompt, Decoding(max_new_tokens=8))])
+    assert numbers(got) == expected
+
+
+def test_answers_that_share_a_prompt_have_the_likelihood_of_the_whole_text(
+    folders: dict[str, Path], tmp_path: Path
+) -> None:
+    images, prompt, choices = pictures(tmp_path)[:1], "is there a red star?", ("yes", "no", "a large green square")
+    adapter = Chat(LoadOptions(checkpoint=str(folders["llava"])))
+    got = answer(adapter, [LogLikelihood(tuple(images), prompt, choice) for choice in choices])
+    for choice, response in zip(choices, got, strict=True):
+        model, _, inputs = _chat(folders["llava"], images, prompt, choice + "</s>")
+        with torch.inference_mode():
+            scores = model(**inputs).logits.log_softmax(dim=-1)
+        total, tokens = (float(value) for value in np.asarray(numbers(response)))
+        ids = inputs["input_ids"][0, -int(tokens) :]
+        expected = scores[0, -int(tokens) - 1 : -1].gather(1, ids[:, None]).sum()
+        assert total == pytest.approx(float(expected), abs=1e-4)

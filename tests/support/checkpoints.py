@@ -150,4 +150,46 @@ def vit_gpt2(folder: Path) -> Path:
     return folder
 
 
+CHAT_TEMPLATE = (
+    "{% for message in messages %}{{ message['role'] }}: {% for part in message['content'] %}"
+    "{% if part['type'] == 'image' %}<image>{% else %} {{ part['text'] }}{% endif %}{% endfor %}\n{% endfor %}"
+    "{% if add_generation_prompt %}assistant:\n{% endif %}"
+)
+
+
+def llava(folder: Path) -> Path:
+    """Write a LLaVA checkpoint: a CLIP vision tower and a Llama."""
+    import torch
+    from transformers import (
+        CLIPImageProcessor,
+        CLIPVisionConfig,
+        LlamaConfig,
+        LlavaConfig,
+        LlavaForConditionalGeneration,
+        LlavaProcessor,
+    )
+
+    tokenizer = bpe_tokenizer(folder, "</s>", "</s>", 512)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<image>"]})
+    end = tokenizer.eos_token_id
+    text = LlamaConfig(
+        vocab_size=len(tokenizer), **_SMALL, num_key_value_heads=2, bos_token_id=end, eos_token_id=end, pad_token_id=end
+    )
+    vision = CLIPVisionConfig(image_size=32, patch_size=8, **_SMALL)
+    place = tokenizer.convert_tokens_to_ids("<image>")
+    torch.manual_seed(0)
+    LlavaForConditionalGeneration(
+        LlavaConfig(vision_config=vision, text_config=text, image_token_index=place)
+    ).save_pretrained(folder)
+    LlavaProcessor(
+        CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=32),
+        tokenizer,
+        patch_size=8,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+        chat_template=CHAT_TEMPLATE,
+    ).save_pretrained(folder)
+    return folder
+
+
 _SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
