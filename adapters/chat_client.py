@@ -214,12 +214,13 @@ class ChatClient:
     def _count_tokens(self, document: Any) -> None:
         usage = document.get("usage") if isinstance(document, dict) else None
         names = ("prompt_tokens", "completion_tokens")
-        found = {name: usage.get(name) for name in names} if isinstance(usage, dict) else {}
-        if not found or not all(type(tokens) is int for tokens in found.values()):
+        found = usage if isinstance(usage, dict) else {}
+        tokens = [number for name in names if isinstance(number := found.get(name), int)]
+        if len(tokens) < len(names):
             self.counts["answers_without_usage"] += 1
             return
-        for name in names:
-            self.counts[name] += usage[name]
+        for name, number in zip(names, tokens, strict=True):
+            self.counts[name] += number
 
     def _said(self, response: httpx2.Response) -> str:
         """Return status and message of a response that is no answer."""
