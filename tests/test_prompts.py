@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from vlbench import prompts
@@ -22,6 +24,16 @@ def test_every_task_with_a_prompt_has_a_line_for_the_family(family: str) -> None
         arguments = prompts.arguments(family, kind)
         assert "prompt" not in kind.argument_help or arguments.get("prompt"), spec.name
         kind(arguments)
+
+
+def test_the_documentation_shows_the_table() -> None:
+    page = (Path(__file__).resolve().parents[1] / "docs" / "models.md").read_text(encoding="utf-8")
+    for family, tasks in prompts.ARGUMENTS.items():
+        for task, arguments in tasks.items():
+            (row,) = [line for line in page.splitlines() if line.startswith(f"| `{family}` | `{task}` |")]
+            for name, text in arguments.items():
+                first, *others = text.split("\n")
+                assert f"`{name}={first}`" in row and all(f"`{line}`" in row for line in others)
 
 
 def test_a_derived_task_is_asked_like_its_base() -> None:

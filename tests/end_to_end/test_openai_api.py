@@ -11,9 +11,13 @@ import pytest
 
 from tests.support.chat_server import COMPLETION_TOKENS, PROMPT_TOKENS, Asked, ChatServer, Reply, answer, derived, error
 from tests.support.cli import vlbench
+from vlbench import letters
+from vlbench.capabilities import Expander
 from vlbench.run.driver import load_dataset
+from vlbench.task import Protocol
 from vlbench.tasks.vcr import Vcr
 from vlbench.tasks.vqa import Vqa
+from vlbench.types import Generate
 
 if TYPE_CHECKING:
     import subprocess
@@ -84,8 +88,11 @@ def test_every_answer_lands_on_its_own_sample_whatever_the_server_does(server: C
     assert "1 samples failed" in done.stderr and failure in done.stderr
 
     chosen = {row["sample_id"]: row["response"] for row in rows(tmp_path, "vcr")}
+    protocol = Protocol("choose", routes={"choose": letters.ROUTE}, template=letters.TEMPLATE)
     for item in load_dataset(Vcr(), None, None, SAMPLES).samples:
-        assert len(chosen[item.annot_id].split()) == 2
+        asked = [Expander(protocol, 1.0).expand(request)[0] for request in Vcr().requests(item, protocol)]
+        named = [derived([png(item)], request.prompt) for request in asked if isinstance(request, Generate)]
+        assert chosen[item.annot_id] == " ".join(str("ABCD".index(letter)) for letter in named)
     assert results["vcr"]["task"]["protocol"] == "choose/letters-v1"
     assert "template:{prompt}\\n{choices}\\nAnswer with the letter" in results["vcr"]["signature"]
     assert "prompt:{question}\\nAnswer the question with a single word" in results["vqa"]["signature"]
@@ -144,6 +151,8 @@ def test_a_quota_that_runs_out_loses_nothing_and_another_pace_resumes(server: Ch
     arguments = ("--tasks", "vqa", "--batch-size", "8")
     server.fault = lambda _: Reply(error("pay", code="insufficient_quota"), 429) if len(server.asked) > 24 else None
     refused(run(server, tmp_path, *arguments, "--model-arg", "concurrency=8"), 4, "no quota left: answered 429 (pay)")
+    assert list((tmp_path / ".journal").glob("*.records"))
+    no_key_in(tmp_path)
     server.fault = lambda _: None
     done = run(server, tmp_path, *arguments, "--model-arg", "concurrency=2", "--model-arg", "timeout=60")
     assert done.returncode == 0, done.stderr
