@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -99,8 +100,11 @@ def test_jpeg_is_sent_where_asked(server: ChatServer, tmp_path: Path) -> None:
 
 def test_answers_land_on_their_own_requests_at_concurrency_32(server: ChatServer, tmp_path: Path) -> None:
     """Answers come back in quite another order than the requests went out, some after a second attempt."""
+    all_at_once = threading.Barrier(32)
 
     def fault(asked: Asked) -> Reply | None:
+        if len(server.asked) <= 32:
+            all_at_once.wait(timeout=30)
         number = int(asked.text.split()[1].rstrip("?"))
         if number % 7 == 0 and asked.attempt == 0:
             return Reply(error("again"), 500)
@@ -111,7 +115,7 @@ def test_answers_land_on_their_own_requests_at_concurrency_32(server: ChatServer
     adapter = load(server, concurrency=32)
     assert texts(contract.answer(adapter, requests)) == [expected(request) for request in requests]
     assert len({expected(request) for request in requests}) == 128
-    assert 16 <= server.most_at_once <= 32
+    assert server.most_at_once == 32
     assert adapter.batch_sizes == {"generate": 128}
     arrived = [asked.text for asked in server.asked]
     assert len(arrived) == 128 + 19 and adapter.counters()["api_retries"] == 19
@@ -128,14 +132,14 @@ def test_answers_land_on_their_own_requests_at_concurrency_32(server: ChatServer
         Reply(error("late"), 504),
         Reply(error("late"), 408),
         Reply(answer("half an answer"), drop=True),
-        Reply(answer("too late"), seconds=0.6),
+        Reply(answer("too late"), seconds=3.0),
     ],
     ids=["429 with a time", "429", "500", "502", "503", "504", "408", "dropped connection", "slow answer"],
 )
 def test_what_may_pass_is_tried_again(server: ChatServer, tmp_path: Path, reply: Reply) -> None:
     server.fault = once(reply)
     requests = questions(tmp_path, 2)
-    adapter = load(server, timeout=0.3)
+    adapter = load(server, timeout=1)
     assert texts(contract.answer(adapter, requests)) == [expected(request) for request in requests]
     assert len(server.asked) == 4
     assert adapter.counters() == {
@@ -151,7 +155,7 @@ def test_the_time_that_a_server_asks_for_is_kept(server: ChatServer, tmp_path: P
     server.fault = once(Reply(error("slow down"), 429, {"Retry-After": "0.4"}))
     contract.answer(load(server), questions(tmp_path, 1))
     first, second = (asked.arrived for asked in server.asked)
-    assert 0.4 <= second - first < 0.8
+    assert second - first >= 0.4
 
 
 def test_waits_double_up_to_a_limit(server: ChatServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,7 +179,8 @@ def test_the_rate_is_kept_and_counts_second_attempts(server: ChatServer, tmp_pat
     contract.answer(load(server, requests_per_minute=1200), questions(tmp_path, 8))
     arrivals = sorted(asked.arrived for asked in server.asked)
     assert len(arrivals) == 9
-    assert arrivals[-1] - arrivals[0] >= 0.95 * 8 * 60 / 1200
+    # The first may arrive late on a busy machine; without the rate all come within a few hundredths of a second.
+    assert arrivals[-1] - arrivals[0] >= 0.5 * 8 * 60 / 1200
 
 
 @pytest.mark.parametrize(
@@ -248,11 +253,11 @@ def test_what_no_retry_can_help_ends_the_run_at_once(
     server: ChatServer, tmp_path: Path, reply: Reply, kind: type[Exception], message: str
 ) -> None:
     """Also while another request is answered slowly: it is not waited for."""
-    server.fault = lambda asked: reply if "Question 1?" in asked.text else Reply(answer("late"), seconds=3.0)
+    server.fault = lambda asked: reply if "Question 1?" in asked.text else Reply(answer("late"), seconds=20.0)
     started = time.monotonic()
     with pytest.raises(kind) as raised:
         contract.answer(load(server), questions(tmp_path, 3))
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < 15
     assert message in str(raised.value) and server.base_url in str(raised.value)
     assert sum("Question 1?" in asked.text for asked in server.asked) == 1
 

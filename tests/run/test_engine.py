@@ -91,7 +91,7 @@ def test_an_error_that_one_item_provokes_fails_that_item_alone() -> None:
     assert [isinstance(answers[r.key], Embedding) for r in requests] == [True, False, True]
 
 
-def test_a_failure_that_the_adapter_returns_fails_its_item_and_asks_nothing_again(tmp_path: Path) -> None:
+def test_a_failure_that_the_adapter_returns_fails_its_item_and_asks_nothing_again() -> None:
     class Refuses(Colours):
         def generate(self, items: Sequence[Any]) -> list[str | Failure]:
             self.calls.append(("generate", len(items)))
