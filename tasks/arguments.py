@@ -56,8 +56,13 @@ def choice(task: str, arguments: Mapping[str, str], key: str, allowed: Sequence[
 
 
 def template(task: str, arguments: Mapping[str, str], key: str, default: str, fields: Sequence[str]) -> str:
-    """Return a format string; raises ``UsageError`` unless it has all ``fields`` and no others."""
+    """Return a format string; raises ``UsageError`` unless it has all ``fields`` and no others.
+
+    Where a ``{choice}`` is due, ``{choices}`` will do: that is how a model that is asked for a letter sees them.
+    """
     value = arguments.get(key, default)
+    if "{choices}" in value:
+        fields = ["choices" if name == "choice" else name for name in fields]
     marks = {name: f"\0{name}\0" for name in fields}
     try:
         filled = value.format(**marks)

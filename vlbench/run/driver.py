@@ -13,6 +13,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from vlbench import prompts
 from vlbench.adapter import LoadOptions
 from vlbench.errors import DataError, UnsupportedTask
 from vlbench.leaderboard.store import write_result
@@ -92,7 +93,8 @@ def evaluate(
         seed=options.seed,
         arguments=resolved.arguments,
     )
-    chosen, unsupported = choose_tasks(tasks, resolved.adapter.capabilities(load), plugins, options)
+    kind = resolved.adapter
+    chosen, unsupported = choose_tasks(tasks, kind.capabilities(load), plugins, options, kind.prompt_family)
     check_output(options.output)
     runs = []
     for task, protocol in chosen:
@@ -118,10 +120,11 @@ def pick_device(device: str) -> str:
 
 
 def choose_tasks(
-    names: Sequence[str], capabilities: frozenset[str], plugins: Plugins, options: RunOptions
+    names: Sequence[str], capabilities: frozenset[str], plugins: Plugins, options: RunOptions, family: str = ""
 ) -> tuple[list[tuple[Task[Any], Protocol]], dict[str, str]]:
     """Return the tasks with their protocols, and under ``all`` those that the model cannot do with the reason.
 
+    A model of a prompt ``family`` is asked by that family's arguments, which the user's override.
     A task asked for by name that the model cannot do raises ``UnsupportedTask``.
     """
     every = list(names) == ["all"]
@@ -130,9 +133,10 @@ def choose_tasks(
     chosen: list[tuple[Task[Any], Protocol]] = []
     unsupported: dict[str, str] = {}
     for spec in specs:
-        task = spec.load()(options.task_arguments.get(spec.name, {}))
+        kind = spec.load()
+        task = kind({**prompts.arguments(family, kind), **options.task_arguments.get(spec.name, {})})
         try:
-            chosen.append((task, task.protocol(capabilities)))
+            chosen.append((task, prompts.lettered(task.protocol(prompts.offered(capabilities, family)))))
         except UnsupportedTask as error:
             if not every:
                 raise
@@ -260,6 +264,7 @@ def _run_todo(
         engine.close()
         reporter.stop()
     execution.counters.wall_seconds = time.perf_counter() - started
+    execution.counters.adapter = adapter.counters()
     for run in runs:
         result = build_result(finished.result(run), run, rows[run.task.name], execution.counters)
         write_result(finished.options.output, result, rows[run.task.name])

@@ -40,7 +40,11 @@ class Finished:
             "batch_size": self.options.batch_size or "auto",
             "device": self.adapter.device.partition(":")[0],
             "seed": self.options.seed,
-            "model_arguments": dict(sorted(self.resolved.arguments.items())),
+            "model_arguments": {
+                name: value
+                for name, value in sorted(self.resolved.arguments.items())
+                if name not in self.adapter.neutral_arguments
+            },
         }
 
     def model_info(self) -> ModelInfo:
@@ -55,12 +59,14 @@ class Finished:
             preprocessing="sha256:" + hashlib.sha256(self.adapter.preprocessing().encode()).hexdigest(),
             random_weights=self.adapter.random_weights,
             trained_on=self.resolved.trained_on,
+            provenance=self.adapter.provenance,
             revision=self.options.revision,
         )
 
     def result(self, run: TaskRun) -> Result:
         """Return the result of ``run`` as far as it is known before anything is computed."""
-        return open_result(run, self.model_info(), self.settings(), self.adapter.device, self.options.command)
+        known = open_result(run, self.model_info(), self.settings(), self.adapter.device, self.options.command)
+        return dataclasses.replace(known, notes=tuple(self.adapter.notes()))
 
     def find(self, run: TaskRun) -> Result | None:
         """Return the stored result of the very same evaluation, if it is there and no sample failed."""
@@ -121,5 +127,5 @@ def build_result(result: Result, run: TaskRun, rows: Sequence[SampleRow], counte
         metrics=dict(run.task.aggregate(rows, run.dataset)),
         cost=counters.cost(len(rows)),
         truncated_fraction=run.truncated_fraction,
-        notes=tuple(run.task.notes(run.dataset, run.limit)),
+        notes=(*run.task.notes(run.dataset, run.limit), *result.notes),
     )
