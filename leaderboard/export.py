@@ -37,6 +37,7 @@ CSV_COLUMNS = (
     "limit",
     "random_weights",
     "trained_on_dataset",
+    "exposure",
     "attempted",
     "failed",
     "truncated_fraction",
@@ -63,6 +64,7 @@ def to_csv(groups: Sequence[Group]) -> str:
     for group in groups:
         for entry in group.entries:
             shared = {**_task(entry.result), **_about(entry.result), "trained_on_dataset": group.seen}
+            shared["exposure"] = group.exposure
             for name, metric in _metrics(entry).items():
                 low, high = metric.pop("ci95") or (None, None)
                 row = {**shared, "metric": name, **metric, "ci95_low": low, "ci95_high": high}
@@ -80,6 +82,7 @@ def _group(group: Group) -> dict[str, Any]:
         **_task(group.first),
         "primary_metric": group.first.primary_metric,
         "trained_on_dataset": group.seen,
+        "exposure": group.exposure,
         "results": [
             {**_about(entry.result), "marks": list(entry.marks), "metrics": _metrics(entry)} for entry in group.entries
         ],
@@ -107,6 +110,7 @@ def _about(result: Result) -> dict[str, Any]:
         "dtype": model.dtype,
         "fingerprint": model.fingerprint,
         "random_weights": model.random_weights,
+        "trained_on": list(model.trained_on),
         "provenance": model.provenance,
         "attempted": result.samples.attempted,
         "failed": result.samples.failed,
