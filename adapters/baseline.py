@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from vlbench.data.priors import QuestionPrior, TrainSplits
 
 DIMENSION = 64
+LEARNED = "learned"
 
 
 @hookimpl
@@ -122,9 +123,15 @@ class Majority(Baseline):
         return [self._answer if item.prompt else self._caption for item in items]
 
     def _position(self, choices: int) -> list[float]:
-        counts: Mapping[int, int] = self.train.positions.get(choices, {})
+        counts: Mapping[int, int] = self._positions.get(choices, {})
         best = max(range(choices), key=lambda k: (counts.get(k, 0), -k))
         return [float(k == best) for k in range(choices)]
+
+    @cached_property
+    def _positions(self) -> Mapping[int, Mapping[int, int]]:
+        from vlbench.data.priors import positions
+
+        return positions(self.train.choices)
 
     @cached_property
     def _answer(self) -> str:
@@ -145,22 +152,38 @@ class Blind(Majority):
     """Answers from the question alone.
 
     Asked openly: the most frequent train answer to the very same question, else to questions that begin with the same
-    words. Given choices: the one that ``choose`` prefers, by default the one that repeats most words of the prompt.
+    words. Given choices: the one that ``choose`` prefers. ``learned`` (the default where there are train items of VCR)
+    takes the one whose words right choices had in train; ``overlap`` (else) the one that repeats most words of the
+    prompt; ``longest`` and ``centroid`` look for the traces that careless distractors leave.
     """
 
     argument_names = ("train", "choose")
 
     def load(self) -> None:
-        """Take the way of choosing; raises ``UsageError`` for an unknown one."""
+        """Take the way of choosing; raises ``UsageError`` for an unknown one and for one that lacks its train items."""
         super().load()
-        way = self.options.arguments.get("choose", "overlap")
-        if way not in WAYS:
-            raise UsageError(f"--model-arg choose={way} is none of: {', '.join(WAYS)}")
-        self._prefer = WAYS[way]
+        taught = "vcr:train" in self.train.files
+        way = self.options.arguments.get("choose", LEARNED if taught else "overlap")
+        if way not in (LEARNED, *WAYS):
+            raise UsageError(f"--model-arg choose={way} is none of: {', '.join((LEARNED, *WAYS))}")
+        if way == LEARNED and not taught:
+            raise UsageError("--model-arg choose=learned needs train items of VCR; give the folder with train=FOLDER")
+        self._prefer = WAYS.get(way, self._learned)
 
     def choose(self, items: Sequence[Choose]) -> list[list[float]]:
         """Score the choices by their words."""
         return [self._prefer(item) for item in items]
+
+    def _learned(self, item: Choose) -> list[float]:
+        from vlbench.data.priors import words
+
+        return [sum(self._odds.get(word, 0.0) for word in sorted(set(words(choice)))) for choice in item.choices]
+
+    @cached_property
+    def _odds(self) -> Mapping[str, float]:
+        from vlbench.data.priors import word_odds
+
+        return word_odds(self.train.choices)
 
     def generate(self, items: Sequence[Generate]) -> list[str]:
         """Answer the question, or for a caption return the typical train caption."""

@@ -5,17 +5,19 @@ Baselines answer from these. Only train splits are read, so nothing here was mad
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from vlbench.data.checks import Table
 from vlbench.data.coco import FILES as CAPTION_FILES
 from vlbench.data.coco import load_coco, train_split
 from vlbench.data.source import DataRoot, parse_json
 from vlbench.data.vcr import FILES as VCR_FILES
+from vlbench.data.vcr import object_labels, render
 from vlbench.data.vqa import FILES as QUESTION_FILES
 from vlbench.data.vqa import TRAIN_SPLIT, annotation_files, load_vqa, most_common
 from vlbench.errors import DataError
@@ -28,6 +30,14 @@ if TYPE_CHECKING:
 
 FIRST_WORDS = 4
 """Longest beginning of a question, in words, whose answers are counted apart."""
+
+
+class ChoiceItem(NamedTuple):
+    """Choices as text, and the position of the right one."""
+
+    choices: tuple[str, ...]
+    label: int
+
 
 Question = tuple[str, str]
 """A train question and the most frequent answer of its annotators."""
@@ -103,20 +113,47 @@ class TrainSplits:
         return tuple((sample.question, most_common(sample.answers)) for sample in asked)
 
     @cached_property
-    def positions(self) -> Mapping[int, Counter[int]]:
-        """How often each position holds the right one of so many choices, in answers and rationales of VCR."""
-        counts: dict[int, Counter[int]] = defaultdict(Counter)
+    def choices(self) -> tuple[ChoiceItem, ...]:
+        """The texts and the right one of each train question of VCR and of each rationale; none where it is absent."""
         folder, names = self.files.get("vcr:train", (None, ()))
         if folder is None:
-            return counts
+            return ()
         where = folder.describe(names[0])
         lines = folder.read(names[0]).splitlines()
         table = Table([parse_json(line, f"{where} line {n}") for n, line in enumerate(lines, 1) if line.strip()], where)
-        for kind in ("answer", "rationale"):
-            for index in range(len(table)):
-                choices = len(table.get(index, f"{kind}_choices", list))
-                counts[choices][table.get(index, f"{kind}_label", int)] += 1
-        return counts
+        return tuple(_choice_item(table, n, kind) for kind in ("answer", "rationale") for n in range(len(table)))
+
+
+def _choice_item(table: Table, index: int, kind: str) -> ChoiceItem:
+    labels = object_labels(table.get(index, "objects", list))
+    place = table.place(index, f"{kind}_choices")
+    texts = tuple(render(tokens, labels, place) for tokens in table.get(index, f"{kind}_choices", list))
+    return ChoiceItem(texts, table.get(index, f"{kind}_label", int))
+
+
+def positions(items: Iterable[ChoiceItem]) -> Mapping[int, Counter[int]]:
+    """Return how often each position holds the right one of so many choices."""
+    counts: dict[int, Counter[int]] = defaultdict(Counter)
+    for item in items:
+        counts[len(item.choices)][item.label] += 1
+    return counts
+
+
+def word_odds(items: Iterable[ChoiceItem]) -> Mapping[str, float]:
+    """Return for each word how much likelier right choices have it than wrong ones, as a logarithm.
+
+    Each word counts once a choice, and the wrong choices of an item together as one; one is added to both counts.
+    """
+    right: Counter[str] = Counter()
+    wrong: dict[str, float] = defaultdict(float)
+    for item in items:
+        for position, choice in enumerate(item.choices):
+            for word in set(words(choice)):
+                if position == item.label:
+                    right[word] += 1
+                else:
+                    wrong[word] += 1 / (len(item.choices) - 1)
+    return {word: math.log((right[word] + 1) / (wrong.get(word, 0.0) + 1)) for word in {*right, *wrong}}
 
 
 def most_frequent(counts: Counter[str]) -> str:
