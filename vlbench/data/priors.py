@@ -17,7 +17,7 @@ from vlbench.data.coco import FILES as CAPTION_FILES
 from vlbench.data.coco import load_coco, train_split
 from vlbench.data.source import DataRoot, parse_json
 from vlbench.data.vcr import FILES as VCR_FILES
-from vlbench.data.vcr import object_labels, render
+from vlbench.data.vcr import object_labels, read_choices, read_label
 from vlbench.data.vqa import FILES as QUESTION_FILES
 from vlbench.data.vqa import TRAIN_SPLIT, annotation_files, load_vqa, most_common
 from vlbench.errors import DataError
@@ -66,9 +66,11 @@ class TrainSplits:
             from vlbench.data.scenes.cache import ensure
 
             return cls(DataRoot(ensure()), "scenes-train")
+        if not folder.is_dir():
+            raise DataError(f"train={folder} is not a folder; it takes one with the train splits of coco, vqa or vcr")
         splits = cls(DataRoot(folder))
         if not splits.files:
-            raise DataError(f"{folder} has no train split of coco, vqa or vcr; train= takes the folder that holds one")
+            raise DataError(f"train={folder} has no train split of coco, vqa or vcr; give the folder that holds one")
         return splits
 
     @property
@@ -126,9 +128,8 @@ class TrainSplits:
 
 def _choice_item(table: Table, index: int, kind: str) -> ChoiceItem:
     labels = object_labels(table.get(index, "objects", list))
-    place = table.place(index, f"{kind}_choices")
-    texts = tuple(render(tokens, labels, place) for tokens in table.get(index, f"{kind}_choices", list))
-    return ChoiceItem(texts, table.get(index, f"{kind}_label", int))
+    texts = read_choices(table, index, f"{kind}_choices", labels)
+    return ChoiceItem(texts, read_label(table, index, f"{kind}_label", texts))
 
 
 def positions(items: Iterable[ChoiceItem]) -> Mapping[int, Counter[int]]:
@@ -173,7 +174,7 @@ def typical_caption(captions: Iterable[str]) -> str:
     texts = {text: words(text) for text in captions}
     pairs = {text: set(zip(found, found[1:], strict=False)) for text, found in texts.items()}
     usual = Counter(pair for found in pairs.values() for pair in found)
-    median = sorted(len(found) for found in texts.values())[len(texts) // 2]
+    median = sorted(len(found) for found in texts.values())[(len(texts) - 1) // 2]
 
     def rank(text: str) -> tuple[float, str]:
         return -sum(usual[pair] for pair in pairs[text]) / max(len(pairs[text]), 1), text
