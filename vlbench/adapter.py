@@ -67,7 +67,8 @@ class Adapter:
 
     Attributes: ``batch_sizes`` (the default number of requests a batch for each capability, where the harness's own
     does not fit), ``model`` (a ``torch.nn.Module``, if there is one, is hashed for the fingerprint and its parameters
-    are counted), ``logit_scale`` (factor on the cosine when ``match`` is derived from embeddings), ``random_weights``.
+    are counted), ``logit_scale`` (factor on the cosine when ``match`` is derived from embeddings), ``random_weights``,
+    ``trained_on`` (datasets that the loaded checkpoint itself says it has seen; those of its registration are added).
     """
 
     argument_names: ClassVar[tuple[str, ...]] = ()
@@ -79,6 +80,7 @@ class Adapter:
     model: Any = None
     logit_scale: float = 100.0
     random_weights: bool = False
+    trained_on: tuple[str, ...] = ()
 
     def __init__(self, options: LoadOptions | None = None) -> None:
         """Store ``options`` and call ``load``; raises ``UsageError`` for an argument that the adapter does not know."""

@@ -28,6 +28,7 @@ BUILTIN = (
     "vlbench.adapters.vision_encoder_decoder",
     "vlbench.adapters.chat",
     "vlbench.adapters.openai_api",
+    "vlbench.adapters.baseline",
     "vlbench.tasks.builtin",
     "vlbench.data.registry",
 )

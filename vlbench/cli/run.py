@@ -107,9 +107,10 @@ def _run_models(
     if as_json:
         sys.stdout.write(json.dumps([result.to_json() for result in results], indent=2) + "\n")
     else:
+        from vlbench.leaderboard.references import NEAREST, load_references
         from vlbench.leaderboard.table import print_table
 
-        print_table(results)
+        print_table(results, references=load_references(), nearest=NEAREST)
         for report in reports:
             for task, reason in report.unsupported.items():
                 reporter.say(f"not run: {task}: {reason}")

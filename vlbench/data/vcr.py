@@ -108,20 +108,21 @@ def _sample(
         images[files] = ImageRef(folder, f"{IMAGE_FOLDER}/{files[0]}", _regions(folder, files[1], labels))
     elif [region.label for region in images[files].regions] != list(labels):
         raise DataError(f"{table.place(index, 'objects')} differs from that of another item of {files[0]}")
-    answers, rationales = (_choices(table, index, f"{kind}_choices", labels) for kind in ("answer", "rationale"))
+    answers, rationales = (read_choices(table, index, f"{kind}_choices", labels) for kind in ("answer", "rationale"))
     return VCRItem(
         annot_id=table.identifier(index, "annot_id"),
         image_id=table.identifier(index, "img_id") if "img_id" in table.rows[index] else files[0],
         image=images[files],
         question=render(table.get(index, "question", list), labels, table.place(index, "question")),
         answers=answers,
-        answer_label=NO_LABEL if split in UNLABELLED else _label(table, index, "answer_label", answers),
+        answer_label=NO_LABEL if split in UNLABELLED else read_label(table, index, "answer_label", answers),
         rationales=rationales,
-        rationale_label=NO_LABEL if split in UNLABELLED else _label(table, index, "rationale_label", rationales),
+        rationale_label=NO_LABEL if split in UNLABELLED else read_label(table, index, "rationale_label", rationales),
     )
 
 
-def _choices(table: Table, index: int, key: str, labels: Sequence[str]) -> tuple[str, ...]:
+def read_choices(table: Table, index: int, key: str, labels: Sequence[str]) -> tuple[str, ...]:
+    """Return the choices of a record as text; raises ``DataError`` where there are fewer than two."""
     place = table.place(index, key)
     lists = table.get(index, key, list)
     if len(lists) < 2:
@@ -131,7 +132,8 @@ def _choices(table: Table, index: int, key: str, labels: Sequence[str]) -> tuple
     )
 
 
-def _label(table: Table, index: int, key: str, choices: Sequence[str]) -> int:
+def read_label(table: Table, index: int, key: str, choices: Sequence[str]) -> int:
+    """Return the position of the right choice; raises ``DataError`` where there is no such choice."""
     label = table.get(index, key, int)
     if not 0 <= label < len(choices):
         raise DataError(f"{table.place(index, key)} is {label}; there are {len(choices)} choices, counted from 0")

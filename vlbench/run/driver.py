@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from vlbench import prompts
 from vlbench.adapter import LoadOptions
+from vlbench.data.overlaps import DATASET, exposure
 from vlbench.errors import DataError, UnsupportedTask
 from vlbench.leaderboard.store import write_result
 from vlbench.run.engine import LocalEngine
@@ -23,7 +24,7 @@ from vlbench.run.lock import exclusive
 from vlbench.run.manifest import signature
 from vlbench.run.options import RunOptions
 from vlbench.run.progress import Reporter, Silent
-from vlbench.run.results import Finished, build_result
+from vlbench.run.results import Finished, build_result, trained_on
 from vlbench.run.rounds import Execution, TaskRun
 from vlbench.types import content_key
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from vlbench.adapter import Adapter
+    from vlbench.data.overlaps import Exposure
     from vlbench.data.source import DataRoot
     from vlbench.plugins import Plugins
     from vlbench.resolve import ResolvedModel
@@ -104,6 +106,7 @@ def evaluate(
     adapter = resolved.adapter(load)
     if adapter.random_weights:
         reporter.warn(f"{model} has random weights: its scores say nothing about a trained model")
+    tell_exposure(model, trained_on(resolved, adapter), runs, reporter)
     plugins.manager.hook.vlbench_run_start(model=model, tasks=[run.task.name for run in runs])
     results, reused = _run_all(resolved, adapter, runs, options, plugins, reporter)
     plugins.manager.hook.vlbench_run_end(results=results)
@@ -180,6 +183,17 @@ def open_run(
     for note in task.notes(dataset, limit):
         reporter.warn(f"{task.name}: {note}")
     return TaskRun(task, protocol, dataset, signature(task, dataset, protocol, limit), limit)
+
+
+def tell_exposure(model: str, seen: Sequence[str], runs: Sequence[TaskRun], reporter: Reporter) -> None:
+    """Warn of tasks whose numbers are not zero-shot: the model was trained on their dataset, or on its images."""
+    found: dict[Exposure, list[str]] = {}
+    for run in runs:
+        found.setdefault(exposure(seen, run.dataset.name), []).append(run.task.name)
+    for (level, through), tasks in found.items():
+        what = "" if level == DATASET else ", which shares images with what is tested"
+        if level:
+            reporter.warn(f"{model} was trained on {', '.join(through)}{what}: not zero-shot on {', '.join(tasks)}")
 
 
 def check_images(runs: Sequence[TaskRun], allow_missing: bool, reporter: Reporter) -> None:

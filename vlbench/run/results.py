@@ -58,7 +58,7 @@ class Finished:
             dtype=self.adapter.dtype,
             preprocessing="sha256:" + hashlib.sha256(self.adapter.preprocessing().encode()).hexdigest(),
             random_weights=self.adapter.random_weights,
-            trained_on=self.resolved.trained_on,
+            trained_on=trained_on(self.resolved, self.adapter),
             provenance=self.adapter.provenance,
             revision=self.options.revision,
         )
@@ -75,6 +75,11 @@ class Finished:
             return None
         result = read_result(path)
         return result if result.samples.failed == 0 else None
+
+
+def trained_on(resolved: ResolvedModel, adapter: Adapter) -> tuple[str, ...]:
+    """Return the datasets that the model has seen: those of its registration and those of its checkpoint."""
+    return tuple(dict.fromkeys((*resolved.trained_on, *adapter.trained_on)))
 
 
 def open_result(

@@ -76,7 +76,7 @@ def finetune(
     model.config = dataclasses.replace(
         model.config,
         objectives=_union(model.config.objectives, tuple(recipe.objectives)),
-        trained_on=_union(model.config.trained_on, (source.name,)),
+        trained_on=_union(model.config.trained_on, source.trained_on),
     )
     say(f"fine-tuning {start} for {', '.join(tasks)} on {source.name}, {len(source)} images")
     train(checkpoint, source, recipe, output, dtype=dtype, device=device, say=say)
@@ -123,7 +123,7 @@ def new_checkpoint(source: Source, recipe: Recipe) -> Checkpoint:
             "vocabulary": len(tokenizer),
             "tags": tags,
             "objectives": tuple(recipe.objectives),
-            "trained_on": (source.name,),
+            "trained_on": source.trained_on,
         }
     )
     torch.manual_seed(recipe.seed)
