@@ -41,6 +41,7 @@ def vlbench_register_tasks() -> Iterable[TaskSpec]:
             "flickr8k",
             "text_to_image_recall@1",
             _RETRIEVAL_NEEDS,
+            default=False,
         ),
         TaskSpec(
             "coco_caption",

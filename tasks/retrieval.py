@@ -8,7 +8,6 @@ every pair, on small sets. Scores may also come from a file.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -29,6 +28,7 @@ from vlbench.tasks.retrieval_truths import extended_scores
 from vlbench.types import CaptionedImage, Dataset, Metric, SampleRow
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from vlbench.data.eccv import Truth

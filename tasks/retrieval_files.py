@@ -10,9 +10,7 @@ ids]}}``. Lists may end early, but not before the tenth item; what a list does n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +23,9 @@ from vlbench.tasks.arguments import refuse_other_ids
 from vlbench.tasks.retrieval_rounds import DIRECTIONS, Outcome, Outcomes, Queries
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
     import numpy.typing as npt
 
     from vlbench.types import CaptionedImage, Dataset
