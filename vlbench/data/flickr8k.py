@@ -63,6 +63,8 @@ def _original_samples(folder: LocalFolder, name: str) -> list[CaptionedImage]:
     captions = _captions(folder, tokens)
     names = [line.strip() for line in _text(folder, name).splitlines() if line.strip()]
     where = folder.describe(name)
+    if not names:
+        raise DataError(f"{where} names no images")
     refuse_duplicates(names, "images", where)
     refuse([image for image in names if image not in captions], f"images without captions in {TOKENS}", where)
     return [
