@@ -242,6 +242,11 @@ def vcr_items() -> list[Json]:
     ]
 
 
+def vcr_test_items() -> list[Json]:
+    """The items without labels, as in the test split."""
+    return [{key: value for key, value in item.items() if "label" not in key} for item in vcr_items()]
+
+
 def vcr_metadata() -> Json:
     """The second object has two outlines, the third none."""
     return {
