@@ -35,6 +35,15 @@ def vlbench_register_tasks() -> Iterable[TaskSpec]:
             _RETRIEVAL_NEEDS,
         ),
         TaskSpec(
+            "flickr8k_retrieval",
+            "Flickr8K image-text retrieval: recall@1/5/10 both ways",
+            "vlbench.tasks.retrieval:Flickr8kRetrieval",
+            "flickr8k",
+            "text_to_image_recall@1",
+            _RETRIEVAL_NEEDS,
+            default=False,
+        ),
+        TaskSpec(
             "coco_caption",
             "COCO captioning: BLEU, METEOR, ROUGE-L, CIDEr",
             "vlbench.tasks.captioning:CocoCaption",

@@ -7,7 +7,7 @@ from vlbench.tasks.builtin import vlbench_register_tasks
 
 def test_specs_agree_with_the_classes() -> None:
     specs = list(vlbench_register_tasks())
-    assert [spec.name for spec in specs] == ["coco_retrieval", "flickr30k_retrieval", "coco_caption", "vqa", "vcr"]
+    assert {"coco_retrieval", "flickr30k_retrieval", "coco_caption", "vqa", "vcr"} <= {spec.name for spec in specs}
     for spec in specs:
         task = spec.load()
         assert (task.name, task.dataset, task.primary_metric) == (spec.name, spec.dataset, spec.primary_metric)

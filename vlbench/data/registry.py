@@ -26,6 +26,14 @@ _FLICKR30K = DatasetSpec(
     source="https://shannon.cs.illinois.edu/DenotationGraph/",
     citation="Young et al. 2014, From image descriptions to visual denotations; split of Karpathy & Fei-Fei 2015",
 )
+_FLICKR8K = DatasetSpec(
+    name="flickr8k",
+    description="Flickr8K: photographs of people and dogs in action with five captions each",
+    splits=("test", "val", "train"),
+    licence="non-commercial research and education; images under Flickr terms",
+    source="https://hockenmaier.cs.illinois.edu/8k-pictures.html",
+    citation="Hodosh et al. 2013, Framing Image Description as a Ranking Task",
+)
 _VQA = DatasetSpec(
     name="vqa",
     description="VQA v2: open questions about COCO images with ten annotators' answers",
@@ -47,4 +55,4 @@ _VCR = DatasetSpec(
 @hookimpl
 def vlbench_register_datasets() -> Iterable[DatasetSpec]:
     """Return the built-in datasets."""
-    return [_COCO, _FLICKR30K, _VQA, _VCR]
+    return [_COCO, _FLICKR30K, _FLICKR8K, _VQA, _VCR]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from vlbench.errors import DataError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -22,8 +24,13 @@ class LocalFolder:
 
     def read(self, name: str) -> bytes:
         """Return the bytes of ``name``; raises ``DataError`` naming the file where it cannot be read."""
-        try:
+        with self._errors(name):
             return (self.path / name).read_bytes()
+
+    @contextlib.contextmanager
+    def _errors(self, name: str) -> Iterator[None]:
+        try:
+            yield
         except FileNotFoundError as error:
             raise DataError(f"file {self.path / name} is missing") from error
         except OSError as error:
@@ -34,9 +41,10 @@ class LocalFolder:
         return (self.path / name).is_file()
 
     def digest(self, name: str) -> str:
-        """Return the SHA-256 hex digest of the file; computed once."""
+        """Return the SHA-256 hex digest of the file; computed once, in bounded memory."""
         if name not in self._digests:
-            self._digests[name] = hashlib.sha256(self.read(name)).hexdigest()
+            with self._errors(name), (self.path / name).open("rb") as file:
+                self._digests[name] = hashlib.file_digest(file, "sha256").hexdigest()
         return self._digests[name]
 
     def describe(self, name: str) -> str:

@@ -128,10 +128,12 @@ def choose_tasks(
     """Return the tasks with their protocols, and under ``all`` those that the model cannot do with the reason.
 
     A model of a prompt ``family`` is asked by that family's arguments, which the user's override.
+    ``all`` stands for the tasks that are registered as ``default``.
+
     A task asked for by name that the model cannot do raises ``UnsupportedTask``.
     """
     every = list(names) == ["all"]
-    wanted = list(plugins.tasks) if every else list(dict.fromkeys(names))
+    wanted = [spec.name for spec in plugins.tasks.values() if spec.default] if every else list(dict.fromkeys(names))
     specs = [plugins.task(name) for name in wanted]
     chosen: list[tuple[Task[Any], Protocol]] = []
     unsupported: dict[str, str] = {}
