@@ -76,7 +76,8 @@ def open_result(
 ) -> Result:
     """Return a result without scores: all that identifies it is there before anything is computed.
 
-    The arguments of the task are added to ``settings``: not all of them are in the signature, and a result without
+    Where the data came from a place with revisions, that is added to ``settings``: the fingerprint does not see the
+    images, and another revision may have others. The arguments of the task are added to ``settings``: not all of them are in the signature, and a result without
     METEOR must not be taken for one with it.
     """
     dataset = run.dataset
@@ -103,7 +104,11 @@ def open_result(
         cost={},
         environment=environment(device),
         command=command,
-        settings={**settings, "task_arguments": dict(sorted(run.task.arguments.items()))},
+        settings={
+            **settings,
+            "task_arguments": dict(sorted(run.task.arguments.items())),
+            **({"data": dataset.origin} if dataset.origin else {}),
+        },
     )
 
 
