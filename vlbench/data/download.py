@@ -7,8 +7,10 @@ of another version is never joined to the beginning of this one.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import http.client
+import os
 import sys
 import time
 import urllib.error
@@ -18,12 +20,15 @@ from typing import TYPE_CHECKING, Protocol
 from vlbench.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-TIMEOUT = 10.0
+    Progress = Callable[[int, int | None], None]
+
+TIMEOUT = 6.0
 """Seconds without a byte after which an attempt is given up."""
-ATTEMPTS = 3
+ATTEMPTS = 2
+"""Attempts in a row that bring nothing, after which a download is given up."""
 PAUSE = 0.5
 _CHUNK = 1 << 20
 
@@ -41,25 +46,31 @@ def download(
     *,
     sha256: str | None = None,
     optional: bool = False,
-    progress: Callable[[int, int | None], None] | None = None,
+    headers: Mapping[str, str] | None = None,
+    progress: Progress | None = None,
 ) -> bool:
     """Fetch ``url`` into ``target`` unless it is there; return whether it is there now.
 
-    ``progress`` is told bytes so far and in all (None where the server does not say). An attempt that breaks off is
-    resumed, up to three times without a byte gained; then, and at every other failure, a ``DataError`` says what to do.
-    With ``optional`` a file that the server does not have is no error.
+    Of several processes that want the same file one fetches it and the others wait. ``progress`` is told bytes so far
+    and in all (None where the server does not say). An attempt that breaks off is resumed as long as each brings some
+    bytes; then, and at every other failure, a ``DataError`` says what to do. With ``optional`` a file that the server
+    does not have is no error.
     """
-    if target.is_file():
-        return True
     part = target.with_name(target.name + ".part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        _fetch(url, part, progress)
-        if sha256 is not None and (found := file_sha256(part)) != sha256:
-            part.unlink()
-            raise DataError(f"{url} has SHA-256 {found}, not {sha256}; it was thrown away: run again, or check the address")
-        part.replace(target)
-        _tag(part).unlink(missing_ok=True)
+        with _hold(part, target):
+            if target.is_file():
+                part.unlink(missing_ok=True)
+                return True
+            _fetch(urllib.request.Request(url, headers={"User-Agent": "vlbench", **(headers or {})}), part, progress)
+            if sha256 is not None and (found := file_sha256(part)) != sha256:
+                part.unlink()
+                raise DataError(
+                    f"{url} has SHA-256 {found}, not {sha256}; it was thrown away: run again, or check the address"
+                )
+            part.replace(target)
+            _tag(part).unlink(missing_ok=True)
     except urllib.error.HTTPError as error:
         if optional and error.code in (403, 404):
             return False
@@ -70,7 +81,18 @@ def download(
     return True
 
 
-def bar(name: str) -> Callable[[int, int | None], None] | None:
+@contextlib.contextmanager
+def _hold(part: Path, target: Path) -> Iterator[None]:
+    """Hold the unfinished file; whoever finishes it renames it, so the name may be another file's after the wait."""
+    while True:
+        with part.open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if target.is_file() or (part.is_file() and os.path.samestat(os.fstat(file.fileno()), part.stat())):
+                yield
+                return
+
+
+def bar(name: str) -> Progress | None:
     """Return a ``progress`` that keeps one line of a terminal up to date; None where there is no terminal."""
     if not sys.stderr.isatty():
         return None
@@ -89,12 +111,12 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _fetch(url: str, part: Path, progress: Callable[[int, int | None], None] | None) -> None:
+def _fetch(request: urllib.request.Request, part: Path, progress: Progress | None) -> None:
     attempts = ATTEMPTS
     while True:
         before = _size(part)
         try:
-            _attempt(url, part, progress)
+            _attempt(request, part, progress)
             return
         except urllib.error.HTTPError as error:
             if error.code < 500 or attempts <= 1:
@@ -106,41 +128,39 @@ def _fetch(url: str, part: Path, progress: Callable[[int, int | None], None] | N
         time.sleep(PAUSE)
 
 
-def _attempt(url: str, part: Path, progress: Callable[[int, int | None], None] | None) -> None:
+def _attempt(request: urllib.request.Request, part: Path, progress: Progress | None) -> None:
     """Fetch what is missing; raises ``ConnectionError`` where the server stops early."""
     have = _size(part)
-    request = urllib.request.Request(url, headers={"User-Agent": "vlbench"})
-    tag = _tag(part).read_text() if have and _tag(part).is_file() else ""
-    if have and tag:
+    tag = _tag(part).read_text(encoding="utf-8") if have and _tag(part).is_file() else ""
+    request.headers.pop("Range", None)
+    request.headers.pop("If-range", None)
+    if tag:
         request.add_header("Range", f"bytes={have}-")
-        request.add_header("If-Range", tag)
+        request.add_header("If-range", tag)
     try:
         opened = urllib.request.urlopen(request, timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
-        if error.code != 416:
-            raise
-        # Nothing is left to send: all of it is here, unless the file became shorter.
-        if error.headers.get("Content-Range") != f"bytes */{have}":
-            part.unlink()
-            _attempt(url, part, progress)
-        return
+        # Nothing is left to send: all of it is here.
+        if error.code == 416 and error.headers.get("Content-Range") == f"bytes */{have}":
+            return
+        raise
     with contextlib.closing(opened) as answer:
-        goes_on = answer.status == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")
-        start = have if goes_on else 0
+        start = have if answer.status == 206 else 0
+        if answer.status == 206 and not answer.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+            raise ConnectionError("the server sent another part than was asked for")
         length = answer.headers.get("Content-Length")
         total = start + int(length) if length is not None else None
-        # Weak tags do not promise equal bytes, so nothing may be joined on their word.
-        strong = answer.headers.get("ETag", "") or answer.headers.get("Last-Modified", "")
-        _tag(part).write_text("" if strong.startswith("W/") else strong)
+        found = answer.headers.get("ETag", "") or answer.headers.get("Last-Modified", "")
+        # A weak tag does not promise equal bytes, so nothing may be joined on its word.
+        _tag(part).write_text("" if found.startswith("W/") else found, encoding="utf-8")
         _copy(answer, part, start, total, progress)
 
 
-def _copy(
-    answer: _Answer, part: Path, start: int, total: int | None, progress: Callable[[int, int | None], None] | None
-) -> None:
+def _copy(answer: _Answer, part: Path, start: int, total: int | None, progress: Progress | None) -> None:
     done = start
-    with part.open("r+b" if start else "wb") as file:
+    with part.open("r+b") as file:
         file.seek(start)
+        file.truncate()
         while chunk := answer.read(_CHUNK):
             file.write(chunk)
             done += len(chunk)

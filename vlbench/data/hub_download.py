@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import contextlib
 import re
-import sys
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
+from vlbench.data.download import bar, download
 from vlbench.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-TIMEOUT = 5.0
+TIMEOUT = 4.0
 """Seconds without an answer after which the hub counts as out of reach."""
 
 _SHARD = re.compile(r"(.*)-\d{5}-of-(\d{5})(\.\w+)")
@@ -26,24 +27,75 @@ _SHARD = re.compile(r"(.*)-\d{5}-of-(\d{5})(\.\w+)")
 def fetch(repo: str, revision: str | None, patterns: Sequence[str], *, kind: str = "dataset") -> Path:
     """Return the folder of a snapshot with the files that match ``patterns``; its name is the commit.
 
-    Files that are in the cache are not fetched again, an interrupted download goes on where it stopped, and without a
-    network the cache is used. ``kind`` is ``dataset`` or ``model``. Raises ``DataError`` with the remedy where the
-    repository, the revision or a file cannot be had.
+    Files that are in the cache are not fetched again, an interrupted download goes on where it stopped, and where the
+    hub is out of reach the cache is used. ``kind`` is ``dataset`` or ``model``. Raises ``DataError`` with the remedy
+    where the repository, the revision or a file cannot be had.
     """
     import huggingface_hub
 
     where = shown(repo, revision)
     with _quiet(), _explained(where, repo, kind):
+        reached = True
+        try:
+            found = huggingface_hub.HfApi().repo_info(repo, repo_type=kind, revision=revision, timeout=TIMEOUT)
+            for name in sorted(file.rfilename for file in found.siblings or ()):
+                if any(fnmatch(name, pattern) for pattern in patterns):
+                    _fetch_file(repo, name, str(found.sha), kind)
+        except Exception as error:
+            if not _out_of_reach(error):
+                raise
+            reached = False
+        # All is there: what is left to the library is to link the files into the snapshot, or to find it.
         folder = huggingface_hub.snapshot_download(
             repo,
             repo_type=kind,
             revision=revision,
             allow_patterns=list(patterns),
             etag_timeout=TIMEOUT,
+            local_files_only=not reached,
         )
     snapshot = Path(folder)
     _check_complete(snapshot, matching(snapshot, patterns), where)
     return snapshot
+
+
+def _fetch_file(repo: str, name: str, commit: str, kind: str) -> None:
+    """Put a file under its hash into the hub's cache.
+
+    The library would do it too, but since its version 1 it begins a file again that another process left unfinished, and
+    it waits for a minute for a server that fails.
+    """
+    import huggingface_hub
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
+
+    if isinstance(huggingface_hub.try_to_load_from_cache(repo, name, repo_type=kind, revision=commit), str):
+        return
+    url = huggingface_hub.hf_hub_url(repo, name, repo_type=kind, revision=commit)
+    file = huggingface_hub.get_hf_file_metadata(url, timeout=TIMEOUT)
+    etag, address = file.etag or "", file.location or url
+    headers = huggingface_hub.utils.build_hf_headers()
+    # Large files lie on another host, whose address is signed: the token must not go there.
+    same = urlsplit(address).netloc == urlsplit(url).netloc
+    token = {"Authorization": headers["authorization"]} if same and "authorization" in headers else {}
+    folder = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repo, repo_type=kind)
+    # The tag of a large file is its SHA-256.
+    known = etag if re.fullmatch("[0-9a-f]{64}", etag) else None
+    download(address, folder / "blobs" / etag, sha256=known, headers=token, progress=bar(name))
+
+
+def _out_of_reach(error: Exception) -> bool:
+    """Tell whether the hub did not answer, or not as a working hub does."""
+    from huggingface_hub import errors
+
+    if isinstance(error, errors.HfHubHTTPError):
+        return getattr(error.response, "status_code", 0) >= 500
+    return isinstance(error, errors.OfflineModeIsEnabled) or _of_http_client(error)
+
+
+def _of_http_client(error: Exception) -> bool:
+    """The library lets its HTTP client's own exceptions through, and has changed that client between versions."""
+    return type(error).__module__.partition(".")[0] in ("httpx", "httpx2", "httpcore", "requests", "urllib3")
 
 
 def matching(snapshot: Path, patterns: Sequence[str]) -> list[Path]:
@@ -74,29 +126,20 @@ def _check_complete(snapshot: Path, files: Sequence[Path], where: str) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the library's warnings out of an error that is one line, and its bars out of files; bound its waiting."""
-    from huggingface_hub import constants
+    """Keep the library's warnings out of an error that is one line, and its bars away where nothing is left to fetch."""
     from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars, logging
 
     level = logging.get_verbosity()
-    hide = not sys.stderr.isatty() and not are_progress_bars_disabled()
-    timeouts = {name: getattr(constants, name) for name in _TIMEOUTS if hasattr(constants, name)}
+    hide = not are_progress_bars_disabled()
     logging.set_verbosity_error()
     if hide:
         disable_progress_bars()
-    for name, value in timeouts.items():
-        setattr(constants, name, min(value, TIMEOUT))
     try:
         yield
     finally:
         logging.set_verbosity(level)
         if hide:
             enable_progress_bars()
-        for name, value in timeouts.items():
-            setattr(constants, name, value)
-
-
-_TIMEOUTS = ("HF_HUB_DOWNLOAD_TIMEOUT", "HF_HUB_ETAG_TIMEOUT", "DEFAULT_REQUEST_TIMEOUT")
 
 
 @contextlib.contextmanager
@@ -130,8 +173,7 @@ def _explained(where: str, repo: str, kind: str) -> Iterator[None]:
         reason = error.strerror or type(error).__name__
         raise DataError(f"{where} cannot be fetched ({reason}); the same command resumes the download") from error
     except Exception as error:
-        # The library lets its HTTP client's own exceptions through, and has changed that client between versions.
-        if type(error).__module__.partition(".")[0] not in ("httpx", "httpx2", "httpcore", "requests", "urllib3"):
+        if not _of_http_client(error):
             raise
         raise DataError(
             f"{where} cannot be fetched from {constants.ENDPOINT} ({type(error).__name__}); "
