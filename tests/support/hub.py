@@ -66,9 +66,7 @@ class HubServer:
             self._server.shutdown()
             self._server.server_close()
 
-    def push(
-        self, repo: str, files: Mapping[str, bytes], *, kind: str = "datasets", revision: str = "main"
-    ) -> str:
+    def push(self, repo: str, files: Mapping[str, bytes], *, kind: str = "datasets", revision: str = "main") -> str:
         """Make a commit of all ``files``, let ``revision`` point to it, and return its hash."""
         key = (kind, repo)
         state = repr((key, len(self.commits.get(key, {})), sorted(files.items())))

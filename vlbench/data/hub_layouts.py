@@ -81,14 +81,15 @@ def vqa_documents(split: str) -> Sequence[str]:
 _QUESTION = ("question_id", "image_id", "question")
 _ANNOTATION = ("question_id", "image_id", "question_type", "answer_type", "multiple_choice_answer", "answers")
 
+_VQA_TABLES = {"questions": _QUESTION, "annotations": _ANNOTATION}
+
 
 def show_vqa(rows: Columns, split: str) -> Shown:
     """Return the files of questions and annotations."""
-    tables = {"questions": _QUESTION, "annotations": _ANNOTATION}
-    documents = {
-        name: {key: [dict(zip(tables[key], row, strict=True)) for row in zip(*(rows[c] for c in tables[key]), strict=True)]}
-        for name, key in zip(vqa_documents(split), tables, strict=False)
-    }
+    documents = {}
+    for name, (key, columns) in zip(vqa_documents(split), _VQA_TABLES.items(), strict=False):
+        records = zip(*(rows[column] for column in columns), strict=True)
+        documents[name] = {key: [dict(zip(columns, record, strict=True)) for record in records]}
     folder = "test2015" if split in UNLABELLED else split
     return Shown(documents, {"image": [f"{folder}/COCO_{folder}_{str(i).zfill(12)}.jpg" for i in rows["image_id"]]})
 

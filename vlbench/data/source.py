@@ -1,7 +1,7 @@
 """Where data lies. A ``DataRoot`` finds a dataset's folder; a ``LocalFolder`` reads its files.
 
-Other places (``vlbench.data.hub``, ``vlbench.data.webdataset``) are subclasses: a folder that *shows* the official layout
-though its files are rows of a table or members of an archive. So loaders, and the checks in them, are written once.
+Other places (``vlbench.data.hub``, ``vlbench.data.webdataset``) are subclasses: a folder that *shows* the official
+layout though its files are rows of a table or members of an archive. So loaders and their checks are written once.
 """
 
 from __future__ import annotations

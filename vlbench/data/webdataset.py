@@ -110,15 +110,15 @@ class ShardFolder(LocalFolder):
 
     def _index(self) -> Mapping[str, Member]:
         if not self._members:
-            for shard in shard_names(self):
+            for shard in shard_names(LocalFolder(self.path)):
                 self._members.update(_members(self.path / shard, shard))
         return self._members
 
 
 def shard_names(folder: LocalFolder) -> list[str]:
-    """Return the names of the shards that ``nshards.txt`` promises."""
+    """Return the names of the shards that ``nshards.txt`` of the plain folder promises; raises ``DataError``."""
     name = f"{SHARD_FOLDER}/nshards.txt"
-    text = folder.read(name).strip() if LocalFolder.exists(folder, name) else b""
+    text = folder.read(name).strip() if folder.exists(name) else b""
     if not text.isdigit() or not int(text):
         raise DataError(
             f"{folder.describe(name)} is missing or no number; --data wds: takes the folder that holds {SHARD_FOLDER}/"
@@ -192,7 +192,7 @@ def open_shards(path: Path, dataset: str, name: str, *, origin: str) -> ShardFol
     if holding.dataset != dataset:
         raise DataError(f"{origin or path} holds {holding.dataset}, not {dataset}; choose another task or other --data")
     folder = ShardFolder(path, holding=holding, address=origin)
-    shard_names(folder)
+    shard_names(LocalFolder(path))
     return folder
 
 

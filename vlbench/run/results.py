@@ -76,9 +76,9 @@ def open_result(
 ) -> Result:
     """Return a result without scores: all that identifies it is there before anything is computed.
 
-    Where the data came from a place with revisions, that is added to ``settings``: the fingerprint does not see the
-    images, and another revision may have others. The arguments of the task are added to ``settings``: not all of them are in the signature, and a result without
-    METEOR must not be taken for one with it.
+    The arguments of the task are added to ``settings``: not all of them are in the signature, and a result without
+    METEOR must not be taken for one with it. So is the revision of data that has one: the fingerprint does not see the
+    images, and another revision may have others.
     """
     dataset = run.dataset
     return Result(
