@@ -34,6 +34,8 @@ class HubServer:
     def __init__(self) -> None:
         self.commits: dict[tuple[str, str], dict[str, Mapping[str, bytes]]] = {}
         self.refs: dict[tuple[str, str], dict[str, str]] = {}
+        self.files: dict[str, bytes] = {}
+        """Plain files by path, for downloads that have nothing to do with a hub."""
         self.gated: set[str] = set()
         self.broken: set[str] = set()
         self.break_after: int | None = None
@@ -121,7 +123,9 @@ class _Handler(BaseHTTPRequestHandler):
         while hub.silent.is_set():
             hub.silent.wait(0.05)
             threading.Event().wait(0.05)
-        if found := re.fullmatch(rf"/api/{_KIND}/{_REPO}(?:/(?P<what>revision|tree|paths-info)/(?P<rest>.+))?", path):
+        if path in hub.files:
+            self._bytes(hub.files[path], "")
+        elif found := re.fullmatch(rf"/api/{_KIND}/{_REPO}(?:/(?P<what>revision|tree|paths-info)/(?P<rest>.+))?", path):
             self._api(found["kind"], found["repo"], found["what"] or "revision", found["rest"] or "main")
         elif found := re.fullmatch(rf"/(?:(?P<kind>datasets)/)?{_REPO}/resolve/(?P<rest>.+)", path):
             self._file(found["kind"] or "models", found["repo"], found["rest"])
@@ -179,7 +183,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _bytes(self, data: bytes, sha: str) -> None:
         asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        if asked and self.headers.get("If-Range", f'"{_etag(data)}"') != f'"{_etag(data)}"':
+            asked = None
         start = int(asked[1]) if asked else 0
+        if asked and start >= len(data):
+            self._send(416, b"", {"Content-Range": f"bytes */{len(data)}"})
+            return
         body = data[start : int(asked[2]) + 1 if asked and asked[2] else None]
         self.send_response(206 if asked else 200)
         self.send_header("ETag", f'"{_etag(data)}"')

@@ -1,4 +1,4 @@
-"""Miniature repositories of parquet files as the hub has them, and webdataset shards as CLIP_benchmark publishes them."""
+"""Miniature repositories of parquet files as on the hub, and webdataset shards as CLIP_benchmark has them."""
 
 from __future__ import annotations
 

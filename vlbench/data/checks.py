@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 
 SHOWN = 5
 
+
+class NoSuchSplit(DataError):
+    """The file is sound, and holds other splits than the one asked for."""
+
+
 SampleT = TypeVar("SampleT")
 KindT = TypeVar("KindT")
 

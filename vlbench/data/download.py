@@ -45,16 +45,14 @@ def download(
     target: Path,
     *,
     sha256: str | None = None,
-    optional: bool = False,
     headers: Mapping[str, str] | None = None,
     progress: Progress | None = None,
-) -> bool:
-    """Fetch ``url`` into ``target`` unless it is there; return whether it is there now.
+) -> None:
+    """Fetch ``url`` into ``target`` unless it is there.
 
     Of several processes that want the same file one fetches it and the others wait. ``progress`` is told bytes so far
     and in all (None where the server does not say). An attempt that breaks off is resumed as long as each brings some
-    bytes; then, and at every other failure, a ``DataError`` says what to do. With ``optional`` a file that the server
-    does not have is no error.
+    bytes; then, and at every other failure, a ``DataError`` says what to do.
     """
     part = target.with_name(target.name + ".part")
     try:
@@ -62,7 +60,7 @@ def download(
         with _hold(part, target):
             if target.is_file():
                 part.unlink(missing_ok=True)
-                return True
+                return
             _fetch(urllib.request.Request(url, headers={"User-Agent": "vlbench", **(headers or {})}), part, progress)
             if sha256 is not None and (found := file_sha256(part)) != sha256:
                 part.unlink()
@@ -72,13 +70,10 @@ def download(
             part.replace(target)
             _tag(part).unlink(missing_ok=True)
     except urllib.error.HTTPError as error:
-        if optional and error.code in (403, 404):
-            return False
         raise DataError(f"{url}: the server answers {error.code} {error.reason}; check the address") from error
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error or type(error).__name__
         raise DataError(f"{url} cannot be fetched into {target} ({reason}); the same command resumes") from error
-    return True
 
 
 @contextlib.contextmanager

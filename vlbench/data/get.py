@@ -62,8 +62,8 @@ def _archive(folder: Path, archive: Archive, mirror: str | None, say: Callable[[
     say(f"fetching {archive.url}{about}")
     download(_address(archive.url, mirror), path, sha256=archive.sha256, progress=bar(path.name))
     try:
-        found = {"files": _unpack(path, archive.members, folder), "bytes": path.stat().st_size}
-        found["sha256"] = file_sha256(path)
+        files = _unpack(path, archive.members, folder)
+        found: dict[str, Any] = {"files": files, "bytes": path.stat().st_size, "sha256": file_sha256(path)}
         (folder / RECORD).write_text(json.dumps(record | {key: found}, indent=1), encoding="utf-8")
         path.unlink()
     except OSError as error:

@@ -94,6 +94,11 @@ class ParquetFolder(LocalFolder):
         """The repository at its commit."""
         return shown(self.repo, self.path.name)
 
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that the table maps."""
+        return tuple(self.repository.splits)
+
     def exists(self, name: str) -> bool:
         """Tell whether the repository has the document or, of a split that was read, the image."""
         return name in self._images or self._split(name) is not None

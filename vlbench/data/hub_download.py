@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
 from fnmatch import fnmatch
 from pathlib import Path
@@ -38,7 +39,7 @@ def fetch(repo: str, revision: str | None, patterns: Sequence[str], *, kind: str
         reached = True
         try:
             found = huggingface_hub.HfApi().repo_info(repo, repo_type=kind, revision=revision, timeout=TIMEOUT)
-            for name in sorted(file.rfilename for file in found.siblings or ()):
+            for name in sorted(file.rfilename for file in getattr(found, "siblings", None) or ()):
                 if any(fnmatch(name, pattern) for pattern in patterns):
                     _fetch_file(repo, name, str(found.sha), kind)
         except Exception as error:
@@ -62,8 +63,8 @@ def fetch(repo: str, revision: str | None, patterns: Sequence[str], *, kind: str
 def _fetch_file(repo: str, name: str, commit: str, kind: str) -> None:
     """Put a file under its hash into the hub's cache.
 
-    The library would do it too, but since its version 1 it begins a file again that another process left unfinished, and
-    it waits for a minute for a server that fails.
+    The library would do it too, but it begins a file again that another process left unfinished, and waits for a minute
+    for a server that fails.
     """
     import huggingface_hub
     from huggingface_hub import constants
@@ -74,14 +75,14 @@ def _fetch_file(repo: str, name: str, commit: str, kind: str) -> None:
     url = huggingface_hub.hf_hub_url(repo, name, repo_type=kind, revision=commit)
     file = huggingface_hub.get_hf_file_metadata(url, timeout=TIMEOUT)
     etag, address = file.etag or "", file.location or url
-    headers = huggingface_hub.utils.build_hf_headers()
     # Large files lie on another host, whose address is signed: the token must not go there.
     same = urlsplit(address).netloc == urlsplit(url).netloc
-    token = {"Authorization": headers["authorization"]} if same and "authorization" in headers else {}
+    secret = huggingface_hub.get_token() if same else None
+    headers = {"Authorization": f"Bearer {secret}"} if secret else {}
     folder = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repo, repo_type=kind)
     # The tag of a large file is its SHA-256.
     known = etag if re.fullmatch("[0-9a-f]{64}", etag) else None
-    download(address, folder / "blobs" / etag, sha256=known, headers=token, progress=bar(name))
+    download(address, folder / "blobs" / etag, sha256=known, headers=headers, progress=bar(name))
 
 
 def _out_of_reach(error: Exception) -> bool:
@@ -94,7 +95,7 @@ def _out_of_reach(error: Exception) -> bool:
 
 
 def _of_http_client(error: Exception) -> bool:
-    """The library lets its HTTP client's own exceptions through, and has changed that client between versions."""
+    """Tell whether the library let an exception of its HTTP client through; it changed that client between versions."""
     return type(error).__module__.partition(".")[0] in ("httpx", "httpx2", "httpcore", "requests", "urllib3")
 
 
@@ -126,18 +127,19 @@ def _check_complete(snapshot: Path, files: Sequence[Path], where: str) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the library's warnings out of an error that is one line, and its bars away where nothing is left to fetch."""
-    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars, logging
+    """Keep the library's warnings out of an error that is one line, and its bars away: nothing is left to fetch."""
+    from huggingface_hub.utils import logging as hub_logging
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
-    level = logging.get_verbosity()
+    level = hub_logging.get_verbosity()
     hide = not are_progress_bars_disabled()
-    logging.set_verbosity_error()
+    hub_logging.set_verbosity(logging.ERROR)
     if hide:
         disable_progress_bars()
     try:
         yield
     finally:
-        logging.set_verbosity(level)
+        hub_logging.set_verbosity(level)
         if hide:
             enable_progress_bars()
 

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from vlbench.data.checks import NoSuchSplit
 from vlbench.data.public import BY_HAND, PUBLIC
 from vlbench.data.source import LocalFolder
 from vlbench.errors import DataError
@@ -23,12 +24,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Holding:
-    """What is here of one dataset. ``bytes`` is None where it does not lie on this disk as files of its own."""
+    """What is here of one dataset, or why nothing is.
+
+    ``bytes`` is None where it does not lie on this disk as files of its own.
+    """
 
     name: str
     folder: str
     here: tuple[str, ...]
     missing: tuple[str, ...]
+    reason: str
     bytes: int | None
     get: str
     licence: str
@@ -37,11 +42,18 @@ class Holding:
 
 def holding(spec: DatasetSpec, root: DataRoot) -> Holding:
     """Return which splits of a dataset have their annotations in ``root``, and how to get it."""
+    folder: LocalFolder | None = None
+    here: tuple[str, ...] = ()
+    reason = ""
     try:
         folder = root.folder(spec.name)
-    except DataError:
-        folder = None
-    here = tuple(s for s in spec.splits if folder is not None and folder.first(*_files(spec).get(s, ())) is not None)
+        here = tuple(
+            split
+            for split, names in _files(spec).items()
+            if (folder.splits is None or split in folder.splits) and folder.first(*names) is not None
+        )
+    except DataError as error:
+        reason = str(error)
     public = spec.name in PUBLIC
     ways = [f"vlbench data get {spec.name}"] if public else []
     if spec.name in BY_HAND or not public:
@@ -51,6 +63,7 @@ def holding(spec: DatasetSpec, root: DataRoot) -> Holding:
         folder=folder.describe("") if folder is not None and here else "",
         here=here,
         missing=tuple(split for split in spec.splits if split not in here),
+        reason=reason,
         bytes=_size(folder) if here and type(folder) is LocalFolder else None,
         get="; ".join(ways),
         licence=spec.licence,
@@ -68,20 +81,27 @@ def _size(folder: LocalFolder) -> int:
 
 
 def check(
-    spec: DatasetSpec, root: DataRoot, split: str, progress: Callable[[int, int], None] | None = None
+    spec: DatasetSpec,
+    root: DataRoot,
+    split: str,
+    *,
+    named: bool,
+    official: bool,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[str]:
     """Yield one line for each defect of a split: ids and records, counts, and images that do not open.
 
-    ``progress`` is told the images so far and in all.
+    Of splits that were not ``named`` it is no defect that a file of several splits lacks one. With ``official`` the counts must be those of the official split. ``progress`` is told the images so far and in all.
     """
     try:
         dataset = import_object(spec.loader)(root.folder(spec.name), split)
     except DataError as error:
-        yield str(error)
+        if named or not isinstance(error, NoSuchSplit):
+            yield str(error)
         return
-    for name, official in dataset.official_counts.items():
-        if dataset.counts.get(name) != official:
-            yield f"{spec.name} {split} has {dataset.counts.get(name, 0):,} {name}; the official split has {official:,}"
+    for name, count in dataset.official_counts.items() if official else ():
+        if dataset.counts.get(name) != count:
+            yield f"there are {dataset.counts.get(name, 0):,} {name}; the official split has {count:,}"
     images = {image.name: image for sample in dataset.samples for image in _images(sample)}
     with ThreadPoolExecutor() as pool:
         for done, defect in enumerate(pool.map(_open, images.values()), 1):

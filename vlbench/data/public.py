@@ -6,8 +6,11 @@ a SHA-256, so that of the first download is recorded and nothing is claimed abou
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _GB, _MB = 10**9, 10**6
 

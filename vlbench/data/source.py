@@ -29,6 +29,11 @@ class LocalFolder:
         """Where the data came from, with its revision, as results record it; empty for a folder of the user's."""
         return ""
 
+    @property
+    def splits(self) -> tuple[str, ...] | None:
+        """The only splits that are here; None where the files tell."""
+        return None
+
     def read(self, name: str) -> bytes:
         """Return the bytes of ``name``; raises ``DataError`` naming the file where it cannot be read."""
         try:

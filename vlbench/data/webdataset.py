@@ -24,16 +24,18 @@ SHARD_FOLDER = "test"
 
 
 class Holding(NamedTuple):
-    """What a published folder of shards holds: a dataset, and the document in whose place it stands."""
+    """What a folder of shards holds: one split of a dataset, and the document in whose place it stands."""
 
     dataset: str
+    split: str
     document: str
 
 
-_COCO, _FLICKR30K = Holding("coco", "dataset_coco.json"), Holding("flickr30k", "dataset_flickr30k.json")
+_COCO = Holding("coco", "karpathy-test", "dataset_coco.json")
+_FLICKR30K = Holding("flickr30k", "test", "dataset_flickr30k.json")
 PUBLISHED: Mapping[str, Holding] = {
     "wds_mscoco_captions": _COCO,
-    "wds_mscoco_captions2017": Holding("coco", "annotations/captions_val2017.json"),
+    "wds_mscoco_captions2017": Holding("coco", "val2017", "annotations/captions_val2017.json"),
     "wds_flickr30k": _FLICKR30K,
 }
 USUAL: Mapping[str, Holding] = {holding.dataset: holding for holding in (_COCO, _FLICKR30K)}
@@ -61,6 +63,11 @@ class ShardFolder(LocalFolder):
     def origin(self) -> str:
         """The address of the shards; empty for a folder of the user's."""
         return self.address
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The one split that shards hold."""
+        return (self.holding.split,)
 
     def exists(self, name: str) -> bool:
         """Tell whether ``name`` is the document that the captions stand for, a member, or a file beside the shards."""
@@ -208,8 +215,6 @@ def open_webdataset(text: str) -> ShardRoot:
     address = text.rstrip("/")
     name = PurePosixPath(address.partition("://")[2].removesuffix("/resolve/main"))
     path = cache_folder() / "webdataset" / str(name).replace("/", "--") / name.name
-    for beside in ("classnames.txt", "zeroshot_classification_templates.txt"):
-        download(f"{address}/{beside}", path / beside, optional=True)
     download(f"{address}/{SHARD_FOLDER}/nshards.txt", path / SHARD_FOLDER / "nshards.txt")
     for shard in shard_names(LocalFolder(path)):
         download(f"{address}/{shard}", path / shard, progress=bar(shard))
