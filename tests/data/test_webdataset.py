@@ -12,7 +12,9 @@ from tests.support import layouts, tables
 from vlbench.data.coco import load_coco
 from vlbench.data.flickr30k import load_flickr30k
 from vlbench.data.roots import open_root
+from vlbench.data.webdataset import ShardFolder
 from vlbench.errors import DataError, UsageError
+from vlbench.types import ImageRef
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,7 +51,7 @@ def test_which_dataset_a_folder_is(tmp_path: Path) -> None:
     assert load_coco(root.folder("coco")).split == "val2017"
     with pytest.raises(DataError, match="wds_flickr30k holds flickr30k, not coco"):
         open_root(f"wds:{tmp_path / 'wds_flickr30k'}").folder("coco")
-    with pytest.raises(DataError, match="read as coco or flickr30k, not as vqa"):
+    with pytest.raises(DataError, match="read as coco, flickr30k, imagenet, not as vqa"):
         root.folder("vqa")
     with pytest.raises(DataError, match="no coco annotations for split val2014"):
         load_coco(root.folder("coco"), "val2014")
@@ -62,6 +64,28 @@ def test_a_path_inside_a_shard_means_nothing_here(tmp_path: Path) -> None:
     dataset = load_coco(open_root(f"wds:{folder}").folder("coco"))
     assert dataset.samples[0].image.load().size == (8, 6)
     assert not list(tmp_path.parent.glob("s1.*")) and not list(tmp_path.glob("s1.*"))
+
+
+def test_labelled_images_are_shown_as_folders_of_classes(tmp_path: Path) -> None:
+    folder = tmp_path / "wds_colours"
+    labels = {"a": ("red", "10"), "b": ("green", "9\n"), "c": ("blue", "10")}
+    members = {}
+    for key, (colour, label) in labels.items():
+        members |= {f"{key}.cls": label.encode(), f"{key}.png": tables.png(colour)}
+    tables.tar(folder / "test" / "0.tar", members)
+    layouts.write(folder / "test" / "nshards.txt", "1")
+    layouts.write(folder / "classnames.txt", "green\nred or blue\n")
+    layouts.write(folder / "zeroshot_classification_templates.txt", "a picture of {c}.\n")
+    shown = open_root(f"wds:{folder}").folder("imagenet")
+    assert isinstance(shown, ShardFolder)
+    assert shown.listing() == ["test/"] and shown.listing("test/") == ["000009/", "000010/"]
+    assert shown.listing("test/000010/") == ["00000000.png", "00000002.png"]
+    assert ImageRef(shown, "test/000010/00000002.png").load().getpixel((0, 0)) == (0, 0, 255)
+    assert shown.exists("templates.txt") and shown.read("templates.txt") == b"a picture of {c}.\n"
+    assert shown.read("classnames.txt").startswith(b"green")
+    tables.tar(folder / "test" / "0.tar", members | {"b.cls": b"cat"})
+    with pytest.raises(DataError, match="b.cls holds b'cat', not the number of a class"):
+        open_root(f"wds:{folder}").folder("imagenet").exists("x")
 
 
 def _remove_shard(folder: Path) -> None:
@@ -109,7 +133,7 @@ def _only_blank(folder: Path) -> None:
         (_cut_shard, r"0\.tar is not a whole uncompressed tar file"),
         (_compress_shard, r"0\.tar is not a whole uncompressed tar file"),
         (_no_number, r"nshards\.txt is missing or no number"),
-        (_no_captions, r"0\.tar/a: the sample has no captions \(txt\); has it cls, jpg"),
+        (_no_captions, r"0\.tar/a: the sample has no txt, only cls, jpg"),
         (_no_image, r"0\.tar/a: the sample has no image"),
         (_not_text, r"a\.txt is not UTF-8 text"),
         (_twice, "duplicate image ids s0000000"),

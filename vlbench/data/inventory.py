@@ -91,7 +91,8 @@ def check(
 ) -> Iterator[str]:
     """Yield one line for each defect of a split: ids and records, counts, and images that do not open.
 
-    Of splits that were not ``named`` it is no defect that a file of several splits lacks one. With ``official`` the counts must be those of the official split. ``progress`` is told the images so far and in all.
+    That a file of several splits lacks this one is a defect only if it was ``named``. With ``official`` the counts must
+    be those of the official split. ``progress`` is told the images so far and in all.
     """
     try:
         dataset = import_object(spec.loader)(root.folder(spec.name), split)

@@ -40,6 +40,11 @@ PUBLISHED: Mapping[str, Holding] = {
 }
 USUAL: Mapping[str, Holding] = {holding.dataset: holding for holding in (_COCO, _FLICKR30K)}
 """What a folder of another name is taken for when a dataset is asked for: Karpathy's test split."""
+CLASSIFICATION = "imagenet"
+"""The dataset that stands for any folder of labelled images, which is how shards with classes are shown."""
+ALIASES = {"templates.txt": "zeroshot_classification_templates.txt"}
+LABELLED_FILES = ("classnames.txt", *ALIASES.values())
+_LABEL_DIGITS = 6
 
 
 class Member(NamedTuple):
@@ -52,7 +57,10 @@ class Member(NamedTuple):
 
 @dataclass(frozen=True)
 class ShardFolder(LocalFolder):
-    """Shards of one dataset; ``holding`` tells which official document its captions stand for."""
+    """Shards of one dataset; ``holding`` tells which official document its captions stand for.
+
+    Shards with classes are shown as a folder of images for each, ``test/000003/``, in the order of the labels.
+    """
 
     holding: Holding = field(kw_only=True)
     address: str = field(kw_only=True)
@@ -71,22 +79,21 @@ class ShardFolder(LocalFolder):
 
     def exists(self, name: str) -> bool:
         """Tell whether ``name`` is the document that the captions stand for, a member, or a file beside the shards."""
-        return name == self.holding.document or name in self._index() or super().exists(name)
+        if name and name == self.holding.document:
+            return True
+        return name in self._index() or super().exists(ALIASES.get(name, name))
+
+    def listing(self, name: str = "") -> list[str]:
+        """Return what lies in a folder of the labelled images, sorted, names of folders with a slash behind them."""
+        below = {member[len(name) :] for member in self._index() if member.startswith(name)}
+        return sorted({first + slash for first, slash, _ in (member.partition("/") for member in below)})
 
     def read(self, name: str) -> bytes:
         """Return the bytes of a member, or of a file beside the shards."""
         member = self._index().get(name)
         if member is None:
-            return super().read(name)
-        try:
-            with member.path.open("rb") as file:
-                file.seek(member.offset)
-                data = file.read(member.size)
-        except OSError as error:
-            raise DataError(f"{self.describe(name)} cannot be read ({error.strerror})") from error
-        if len(data) != member.size:
-            raise DataError(f"{self.describe(name)} is cut off; fetch the shard again")
-        return data
+            return super().read(ALIASES.get(name, name))
+        return _bytes(member, self.describe(name))
 
     def read_json(self, name: str) -> Any:
         """Return the captions as the official document, or a JSON file beside the shards."""
@@ -97,29 +104,56 @@ class ShardFolder(LocalFolder):
             self._documents[name] = _karpathy(samples) if name.startswith("dataset_") else _coco(samples)
         return self._documents[name]
 
-    def _captioned(self) -> Iterator[tuple[str, str, Sequence[str]]]:
-        """Yield key, name of the image and captions of each sample, in the order of the shards."""
-        members = self._index()
+    def _samples(self, members: Mapping[str, Member], other: str) -> Iterator[tuple[str, str, str]]:
+        """Yield key, image and the ``other`` member of each sample; raises ``DataError`` where one is missing."""
         samples: dict[str, dict[str, str]] = {}
         for name in members:
             stem, _, suffix = PurePosixPath(name).name.partition(".")
             samples.setdefault(f"{PurePosixPath(name).parent}/{stem}", {})[suffix.lower()] = name
         for path, files in samples.items():
             image = next((files[suffix] for suffix in IMAGE_SUFFIXES if suffix in files), None)
-            if image is None or "txt" not in files:
-                what = "no image (jpg, png, webp)" if image is None else "no captions (txt)"
-                raise DataError(f"{self.describe(path)}: the sample has {what}; has it {', '.join(sorted(files))}")
+            if image is None or other not in files:
+                lacks = "image (jpg, png, webp)" if image is None else other
+                raise DataError(f"{self.describe(path)}: the sample has no {lacks}, only {', '.join(sorted(files))}")
+            yield PurePosixPath(path).name, image, files[other]
+
+    def _captioned(self) -> Iterator[tuple[str, str, Sequence[str]]]:
+        """Yield key, name of the image and captions of each sample, in the order of the shards."""
+        for key, image, name in self._samples(self._index(), "txt"):
             try:
-                text = self.read(files["txt"]).decode()
+                text = self.read(name).decode()
             except UnicodeDecodeError as error:
-                raise DataError(f"{self.describe(files['txt'])} is not UTF-8 text (byte {error.start})") from error
-            yield PurePosixPath(path).name, image, [line for line in text.split("\n") if line.strip()]
+                raise DataError(f"{self.describe(name)} is not UTF-8 text (byte {error.start})") from error
+            yield key, image, [line for line in text.split("\n") if line.strip()]
 
     def _index(self) -> Mapping[str, Member]:
         if not self._members:
+            members: dict[str, Member] = {}
             for shard in shard_names(LocalFolder(self.path)):
-                self._members.update(_members(self.path / shard, shard))
+                members.update(_members(self.path / shard, shard))
+            self._members.update(self._labelled(members) if self.holding.dataset == CLASSIFICATION else members)
         return self._members
+
+    def _labelled(self, members: Mapping[str, Member]) -> Iterator[tuple[str, Member]]:
+        """Yield the images under their classes, numbered so that names sort as labels do."""
+        for number, (_, image, name) in enumerate(self._samples(members, "cls")):
+            label = _bytes(members[name], self.describe(name)).strip()
+            if not label.isdigit():
+                raise DataError(f"{self.describe(name)} holds {label[:20]!r}, not the number of a class")
+            folder = f"{SHARD_FOLDER}/{int(label):0{_LABEL_DIGITS}d}"
+            yield f"{folder}/{number:08d}{PurePosixPath(image).suffix}", members[image]
+
+
+def _bytes(member: Member, where: str) -> bytes:
+    try:
+        with member.path.open("rb") as file:
+            file.seek(member.offset)
+            data = file.read(member.size)
+    except OSError as error:
+        raise DataError(f"{where} cannot be read ({error.strerror})") from error
+    if len(data) != member.size:
+        raise DataError(f"{where} is cut off; fetch the shard again")
+    return data
 
 
 def shard_names(folder: LocalFolder) -> list[str]:
@@ -194,8 +228,10 @@ class ShardRoot(DataRoot):
 def open_shards(path: Path, dataset: str, name: str, *, origin: str) -> ShardFolder:
     """Return the shards in ``path`` as ``dataset``; raises ``DataError`` where ``name`` is that of another dataset."""
     holding = PUBLISHED.get(name) or USUAL.get(dataset)
+    if dataset == CLASSIFICATION and holding is None:
+        holding = Holding(CLASSIFICATION, SHARD_FOLDER, "")
     if holding is None:
-        raise DataError(f"webdataset shards are read as {' or '.join(USUAL)}, not as {dataset}")
+        raise DataError(f"webdataset shards are read as {', '.join((*USUAL, CLASSIFICATION))}, not as {dataset}")
     if holding.dataset != dataset:
         raise DataError(f"{origin or path} holds {holding.dataset}, not {dataset}; choose another task or other --data")
     folder = ShardFolder(path, holding=holding, address=origin)
@@ -213,9 +249,12 @@ def open_webdataset(text: str) -> ShardRoot:
     if not text.startswith(("http://", "https://")):
         raise UsageError(f"--data wds:{text} is neither a folder nor an address that begins with http:// or https://")
     address = text.rstrip("/")
-    name = PurePosixPath(address.partition("://")[2].removesuffix("/resolve/main"))
-    path = cache_folder() / "webdataset" / str(name).replace("/", "--") / name.name
+    place = PurePosixPath(address.partition("://")[2].removesuffix("/resolve/main"))
+    path = cache_folder() / "webdataset" / str(place).replace("/", "--") / place.name
     download(f"{address}/{SHARD_FOLDER}/nshards.txt", path / SHARD_FOLDER / "nshards.txt")
     for shard in shard_names(LocalFolder(path)):
         download(f"{address}/{shard}", path / shard, progress=bar(shard))
+    if any(name.endswith(".cls") for name in _members(path / SHARD_FOLDER / "0.tar", "0.tar")):
+        for name in LABELLED_FILES:
+            download(f"{address}/{name}", path / name)
     return ShardRoot(path, address=f"wds:{address}")
