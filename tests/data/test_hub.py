@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,14 +16,14 @@ from tests.support import layouts, tables
 from tests.support.cli import ROOT, vlbench
 from tests.support.hub import TOKEN, HubServer
 from vlbench.data.flickr30k import load_flickr30k
-from vlbench.data.hub import HubRoot
+from vlbench.data.hub import HubRoot, read_columns
+from vlbench.data.hub_layouts import REPOSITORIES
 from vlbench.data.source import LocalFolder
 from vlbench.data.vqa import load_vqa
 from vlbench.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 COCO = "lmms-lab/COCO-Caption"
 SECONDS = 15
@@ -130,7 +132,7 @@ def test_what_another_process_left_unfinished_is_continued(hub: HubServer, cache
     # As a killed process leaves it: some bytes, and the tag of the file that they belong to.
     name, data = next((n, d) for n, d in files.items() if n.endswith("00000-of-00002.parquet"))
     blobs = cache / "hub" / f"datasets--{COCO.replace('/', '--')}" / "blobs"
-    tag = __import__("hashlib").sha1(data).hexdigest()
+    tag = hashlib.sha1(data).hexdigest()
     (blobs / f"{tag}.part").write_bytes(data[:700])
     (blobs / f"{tag}.part.tag").write_text(f'"{tag}"')
     assert load(hub, cache, "hub")["pixels"] == [RED, GREEN, BLUE]
@@ -205,6 +207,22 @@ def test_shards_on_the_hub(hub: HubServer, cache: Path, tmp_path: Path) -> None:
     refused(load(hub, cache, "hf:clip-benchmark/wds_mscoco_captions", "flickr30k"), "holds coco, not flickr30k")
 
 
+def test_winoground_is_shown_in_its_official_layout(tmp_path: Path) -> None:
+    files = tables.winoground()
+    for name, data in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(data)
+    known = REPOSITORIES["facebook/winoground"]
+    (table,) = tmp_path.glob("data/*.parquet")
+    columns, sizes = read_columns(table, known, "here")
+    shown = known.show(columns, "test")
+    lines = shown.documents["examples.jsonl"]
+    assert [line["id"] for line in lines] == [0, 1] and sizes == [2]
+    assert (lines[1]["image_0"], lines[1]["image_1"]) == ("ex_1_img_0", "ex_1_img_1")
+    assert lines[0]["caption_0"].startswith("an old person") and lines[0]["collapsed_tag"] == "Object"
+    assert shown.images == {f"image_{k}": [f"images/ex_0_img_{k}.png", f"images/ex_1_img_{k}.png"] for k in (0, 1)}
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
@@ -214,8 +232,6 @@ def test_shards_on_the_hub(hub: HubServer, cache: Path, tmp_path: Path) -> None:
     ],
 )
 def test_repositories_that_cannot_be_used(data: str, message: str) -> None:
-    from pathlib import Path
-
     with pytest.raises(UsageError, match=message):
         HubRoot(Path(data))
 

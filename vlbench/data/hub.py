@@ -141,7 +141,7 @@ class ParquetFolder(LocalFolder):
         rows: dict[str, list[Any]] = {key: [] for key in known.columns}
         places: list[tuple[Path, int, int]] = []
         for path in files:
-            columns, sizes = _read_columns(path, known, self.describe(str(path.relative_to(self.path))))
+            columns, sizes = read_columns(path, known, self.describe(str(path.relative_to(self.path))))
             for key, values in columns.items():
                 rows[key] += values
             places += [(path, group, row) for group, size in enumerate(sizes) for row in range(size)]
@@ -152,7 +152,7 @@ class ParquetFolder(LocalFolder):
                 self._images.setdefault(name, (*place, known.images[key]))
 
 
-def _read_columns(path: Path, known: Repository, where: str) -> tuple[dict[str, list[Any]], Sequence[int]]:
+def read_columns(path: Path, known: Repository, where: str) -> tuple[dict[str, list[Any]], Sequence[int]]:
     """Return the columns of one file by what they are needed for, and the number of rows of each row group."""
     import pyarrow as pa
     import pyarrow.parquet as pq
