@@ -25,7 +25,7 @@ MAX_IMAGE_PIXELS = 178_956_970
 
 
 class ByteSource(Protocol):
-    """Where the bytes of a dataset lie: a folder now; a hub repository or a tar file later."""
+    """Where the bytes of a dataset lie: a folder, a repository on the hub, tar files."""
 
     def read(self, name: str) -> bytes:
         """Return the bytes of ``name``; raise ``DataError`` where it cannot be read."""
@@ -327,7 +327,8 @@ class Dataset(Generic[SampleT]):
     """The samples of one split with what is needed to tell whether they are the official ones.
 
     ``counts`` are what was found, ``official_counts`` what the full split has ({} where it is not known);
-    ``fingerprint`` hashes sample ids and annotations.
+    ``fingerprint`` hashes sample ids and annotations; ``origin`` is the repository with its revision, or the address,
+    that the data came from, and empty for a folder of the user's.
     """
 
     name: str
@@ -336,6 +337,7 @@ class Dataset(Generic[SampleT]):
     counts: Mapping[str, int]
     official_counts: Mapping[str, int]
     fingerprint: str
+    origin: str = ""
 
     @property
     def partial(self) -> bool:

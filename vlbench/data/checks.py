@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 
 SHOWN = 5
 
+
+class NoSuchSplit(DataError):
+    """The file is sound, and holds other splits than the one asked for."""
+
+
 SampleT = TypeVar("SampleT")
 KindT = TypeVar("KindT")
 
@@ -138,6 +143,6 @@ def pick_split(
             return name, found
     looked = first_few(dict.fromkeys(name for candidate in wanted for name in files[candidate]))
     raise DataError(
-        f"no {dataset} annotations for split {' or '.join(wanted)} in {folder.path}: looked for {looked}; "
+        f"no {dataset} annotations for split {' or '.join(wanted)} in {folder.describe('')}: looked for {looked}; "
         "check --data and --split"
     )

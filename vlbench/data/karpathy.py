@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from vlbench.data.checks import Table, refuse, refuse_duplicates
-from vlbench.errors import DataError
+from vlbench.data.checks import NoSuchSplit, Table, refuse, refuse_duplicates
 from vlbench.types import Caption, CaptionedImage, ImageRef
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ def karpathy_samples(
     refuse_duplicates(caption_ids, "caption ids", where)
     refuse([s.image_id for s in samples if not s.captions], "images without captions", where)
     if not samples:
-        raise DataError(f"{where} has no image of split {' or '.join(parts)}")
+        raise NoSuchSplit(f"{where} has no image of split {' or '.join(parts)}")
     return samples
 
 

@@ -17,6 +17,7 @@ _COCO = DatasetSpec(
     licence="captions CC BY 4.0; images under Flickr terms, one licence an image",
     source="https://cocodataset.org",
     citation="Chen et al. 2015, Microsoft COCO Captions; split of Karpathy & Fei-Fei 2015",
+    loader="vlbench.data.coco:load_coco",
 )
 _FLICKR30K = DatasetSpec(
     name="flickr30k",
@@ -25,6 +26,7 @@ _FLICKR30K = DatasetSpec(
     licence="non-commercial research and education; images under Flickr terms",
     source="https://shannon.cs.illinois.edu/DenotationGraph/",
     citation="Young et al. 2014, From image descriptions to visual denotations; split of Karpathy & Fei-Fei 2015",
+    loader="vlbench.data.flickr30k:load_flickr30k",
 )
 _FLICKR8K = DatasetSpec(
     name="flickr8k",
@@ -41,6 +43,7 @@ _VQA = DatasetSpec(
     licence="annotations CC BY 4.0; images under Flickr terms, one licence an image",
     source="https://visualqa.org",
     citation="Goyal et al. 2017, Making the V in VQA Matter",
+    loader="vlbench.data.vqa:load_vqa",
 )
 _VCR = DatasetSpec(
     name="vcr",
@@ -49,6 +52,7 @@ _VCR = DatasetSpec(
     licence="non-commercial research; no redistribution",
     source="https://visualcommonsense.com",
     citation="Zellers et al. 2019, From Recognition to Cognition",
+    loader="vlbench.data.vcr:load_vcr",
 )
 
 

@@ -1,4 +1,8 @@
-"""Where data lies. A ``DataRoot`` finds a dataset's folder; a ``LocalFolder`` reads its files."""
+"""Where data lies. A ``DataRoot`` finds a dataset's folder; a ``LocalFolder`` reads its files.
+
+Other places (``vlbench.data.hub``, ``vlbench.data.webdataset``) are subclasses: a folder that *shows* the official
+layout though its files are rows of a table or members of an archive. So loaders and their checks are written once.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +25,16 @@ class LocalFolder:
 
     path: Path
     _digests: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def origin(self) -> str:
+        """Where the data came from, with its revision, as results record it; empty for a folder of the user's."""
+        return ""
+
+    @property
+    def splits(self) -> tuple[str, ...] | None:
+        """The only splits that are here; None where the files tell."""
+        return None
 
     def read(self, name: str) -> bytes:
         """Return the bytes of ``name``; raises ``DataError`` naming the file where it cannot be read."""
@@ -91,6 +105,11 @@ class DataRoot:
         if not self.path.is_dir():
             kind = "is not a folder" if self.path.exists() else "does not exist"
             raise DataError(f"data root {self.path} {kind}; --data takes the folder that holds the dataset")
+
+    @property
+    def name(self) -> str:
+        """What ``--data`` was given."""
+        return str(self.path)
 
     def folder(self, dataset: str) -> LocalFolder:
         """Return ``ROOT/<dataset>`` if it exists, else ROOT itself."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from vlbench import prompts
 from vlbench.adapter import LoadOptions
 from vlbench.data.overlaps import DATASET, exposure
+from vlbench.data.roots import open_root
 from vlbench.errors import DataError, UnsupportedTask
 from vlbench.leaderboard.store import write_result
 from vlbench.run.engine import LocalEngine
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
     from vlbench.adapter import Adapter
     from vlbench.data.overlaps import Exposure
-    from vlbench.data.source import DataRoot
     from vlbench.plugins import Plugins
     from vlbench.resolve import ResolvedModel
     from vlbench.result import Result
@@ -151,20 +151,11 @@ def choose_tasks(
     return chosen, unsupported
 
 
-def open_root(data: Path | None) -> DataRoot:
-    """Return the data root: the folder given, or the bundled scenes."""
-    from vlbench.data.source import DataRoot
-
-    if data is not None:
-        return DataRoot(data)
-    from vlbench.data.scenes.cache import ensure
-
-    return DataRoot(ensure())
-
-
-def load_dataset(task: Task[Any], data: Path | None, split: str | None, limit: int | None) -> Dataset[Any]:
-    """Return the samples of ``task`` in the folder given, or in the bundled scenes."""
-    dataset = task.load(open_root(data), split, limit)
+def load_dataset(task: Task[Any], data: Path | str | None, split: str | None, limit: int | None) -> Dataset[Any]:
+    """Return the samples of ``task`` from where ``--data`` says, or from the bundled scenes."""
+    root = open_root(data)
+    dataset = task.load(root, split, limit)
+    dataset = dataclasses.replace(dataset, origin=root.folder(task.dataset).origin)
     if data is None:
         # The bundled benchmark is whole by itself; its name keeps it from ever standing beside the real dataset.
         dataset = dataclasses.replace(dataset, name=f"scenes/{dataset.name}", official_counts={})
@@ -179,6 +170,8 @@ def open_run(
         raise DataError(f"{task.name}: split {dataset.split} of {dataset.name} has no samples")
     counts = ", ".join(f"{count} {name}" for name, count in dataset.counts.items())
     reporter.say(f"{task.name}: {dataset.name} {dataset.split}, {counts}, protocol {protocol.name}")
+    if dataset.origin:
+        reporter.say(f"{task.name}: from {dataset.origin}")
     if dataset.partial and limit is None:
         official = ", ".join(f"{count} {name}" for name, count in dataset.official_counts.items())
         reporter.warn(f"{task.name}: partial data: {counts}; the official split has {official}")

@@ -88,7 +88,8 @@ def open_result(
     """Return a result without scores: all that identifies it is there before anything is computed.
 
     The arguments of the task are added to ``settings``: not all of them are in the signature, and a result without
-    METEOR must not be taken for one with it.
+    METEOR must not be taken for one with it. So is the revision of data that has one: the fingerprint does not see the
+    images, and another revision may have others.
     """
     dataset = run.dataset
     return Result(
@@ -114,7 +115,11 @@ def open_result(
         cost={},
         environment=environment(device),
         command=command,
-        settings={**settings, "task_arguments": dict(sorted(run.task.arguments.items()))},
+        settings={
+            **settings,
+            "task_arguments": dict(sorted(run.task.arguments.items())),
+            **({"data": dataset.origin} if dataset.origin else {}),
+        },
     )
 
 

@@ -30,7 +30,7 @@ PREDICTIONS = "predictions"
 PROTOCOL = Protocol(PREDICTIONS, prompt="unknown")
 
 
-def load_truth(task: Task[Any], references: Path | None, data: Path | None, split: str | None) -> Dataset[Any]:
+def load_truth(task: Task[Any], references: Path | None, data: Path | str | None, split: str | None) -> Dataset[Any]:
     """Return what ``task`` scores against: one file of references, else a data root (None: the bundled scenes).
 
     Raises ``UsageError`` where the task has no results format, and ``DataError`` where the truth cannot be read.

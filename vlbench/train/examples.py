@@ -225,7 +225,7 @@ class FolderSource:
         if missing:
             first = missing[0].source.describe(missing[0].name)
             raise DataError(f"{len(missing)} of {len(self._examples)} training images are missing, first {first}")
-        self.name = str(root.path)
+        self.name = root.name
 
     def __len__(self) -> int:
         """Return the number of images."""

@@ -25,7 +25,7 @@ MAX_TAGS = 1000
 
 
 def pretrain(
-    data: Path | None,
+    data: Path | str | None,
     recipe: Recipe,
     output: Path,
     *,
@@ -46,7 +46,7 @@ def pretrain(
 def finetune(
     start: Path,
     tasks: Sequence[str],
-    data: Path | None,
+    data: Path | str | None,
     recipe: Recipe,
     output: Path,
     *,
@@ -82,14 +82,14 @@ def finetune(
     train(checkpoint, source, recipe, output, dtype=dtype, device=device, say=say)
 
 
-def open_source(data: Path | None, recipe: Recipe) -> Source:
+def open_source(data: Path | str | None, recipe: Recipe) -> Source:
     """Return the training examples of ``data``, or of scenes."""
-    from vlbench.data.source import DataRoot
+    from vlbench.data.roots import open_root
     from vlbench.train.examples import FolderSource, ScenesSource
 
     if data is None:
         return ScenesSource(recipe.scenes)
-    source = FolderSource(DataRoot(data), tuple(recipe.objectives))
+    source = FolderSource(open_root(data), tuple(recipe.objectives))
     if not len(source):
         raise UsageError(f"{data} holds no training images for {', '.join(recipe.objectives)}")
     return source
