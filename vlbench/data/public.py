@@ -101,6 +101,8 @@ PUBLIC: Mapping[str, Mapping[str, Recipe]] = {
 BY_HAND: Mapping[str, str] = {
     "flickr30k": "ask for the images with the form on https://shannon.cs.illinois.edu/DenotationGraph/ "
     "and unpack them into flickr30k/flickr30k-images/",
+    "flickr8k": "ask for the images through https://hockenmaier.cs.illinois.edu/8k-pictures.html and unpack them into "
+    "flickr8k/Flicker8k_Dataset/",
     "vcr": "accept the terms on https://visualcommonsense.com and unpack vcr1annots.zip and vcr1images.zip into vcr/",
 }
 """What nobody may pass on: how to get it, and where it belongs under the data root."""

@@ -35,6 +35,7 @@ _FLICKR8K = DatasetSpec(
     licence="non-commercial research and education; images under Flickr terms",
     source="https://hockenmaier.cs.illinois.edu/8k-pictures.html",
     citation="Hodosh et al. 2013, Framing Image Description as a Ranking Task",
+    loader="vlbench.data.flickr8k:load_flickr8k",
 )
 _VQA = DatasetSpec(
     name="vqa",
