@@ -46,13 +46,15 @@ class Similarity:
 
     def rows(self, side: int, asked: Ints, items: Ints) -> Iterator[tuple[int, Floats]]:
         """Yield each query with its scores of the ``items``; raises ``DataError`` for a score that is not a number."""
-        queries, others = self.scores.shape if side == 0 else self.scores.shape[::-1]
+        others = self.scores.shape[1 - side]
         block = max(1, STRIP_ELEMENTS // others)
         for start in range(0, len(asked), block):
             part = asked[start : start + block]
             # Columns are copied a block at a time: one by one, each would touch every page of the file.
             rows = self.scores[part] if side == 0 else self.scores[:, part].T
-            rows = np.ascontiguousarray(rows if len(items) == others else rows[:, items])
+            # float16 is exact in float32, where comparing and sorting are many times faster.
+            kind = np.result_type(rows, np.float32)
+            rows = np.ascontiguousarray(rows if len(items) == others else rows[:, items], dtype=kind)
             odd = np.argwhere(np.isnan(rows))
             if len(odd):
                 place = (int(part[odd[0, 0]]), int(items[odd[0, 1]]))
