@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from vlbench.task import Protocol
 
-INSTRUCTIONS = "instructions"
+INSTRUCTIONS = "follow_instructions"
 """Stands among native capabilities for a generator that follows instructions; no request of its own."""
 
 ROUTES: dict[str, tuple[tuple[str, frozenset[str]], ...]] = {
