@@ -67,6 +67,10 @@ class Queries:
         texts = [EmbedText(caption.text.strip()) for sample in samples for caption in sample.captions]
         return cls(samples, owner, captions_of, [EmbedImage(sample.image) for sample in samples], texts)
 
+    def positives(self) -> tuple[Sequence[Sequence[int]], Sequence[Sequence[int]]]:
+        """Return the right captions of each image, and the right images of each caption."""
+        return self.captions_of, [[image] for image in self.owner]
+
     def match(self, image: int, text: int) -> Match:
         """Return the request that matches an image and a caption by their numbers."""
         return Match(self.image_requests[image].image, self.text_requests[text].text)
@@ -90,6 +94,7 @@ class Retrieval(Task[CaptionedImage]):
     """Base of the retrieval tasks."""
 
     primary_metric = "text_to_image_recall@1"
+    queries: ClassVar[type[Queries]] = Queries
     argument_help: ClassVar[Mapping[str, str]] = {
         "rerank": f"re-rank the K best of each query by a model's own match (default {DEFAULT_RERANK}; 0: never)",
         "max_pairs": f"most pairs that a model that only matches may score (default {MAX_PAIRS})",
@@ -129,7 +134,7 @@ class Retrieval(Task[CaptionedImage]):
 
     def rounds(self, dataset: Dataset[CaptionedImage], protocol: Protocol) -> Rounds:
         """Embed everything, then re-rank where the protocol says so; or match all pairs."""
-        queries = Queries.of(dataset.samples)
+        queries = self.queries.of(dataset.samples)
         if protocol.name == "match":
             outcomes = yield from _match_all(queries)
         else:
@@ -189,13 +194,13 @@ def _embed(queries: Queries, top: int) -> Exchange:
     images, image_reasons = _vectors([responses[request.key] for request in queries.image_requests])
     texts, text_reasons = _vectors([responses[request.key] for request in queries.text_requests])
     image_valid, text_valid = (np.array([not r for r in reasons]) for reasons in (image_reasons, text_reasons))
-    owners = [[image] for image in queries.owner]
+    captions_of, owners = queries.positives()
     found = (
-        Search(images, texts, queries.captions_of, image_valid, text_valid).run(top),
+        Search(images, texts, captions_of, image_valid, text_valid).run(top),
         Search(texts, images, owners, text_valid, image_valid).run(top),
     )
     reasons = (
-        _reasons(found[0].ranks, image_reasons, queries.captions_of, text_reasons, "captions"),
+        _reasons(found[0].ranks, image_reasons, captions_of, text_reasons, "captions"),
         _reasons(found[1].ranks, text_reasons, owners, image_reasons, "image"),
     )
     if not top:
@@ -207,7 +212,7 @@ def _embed(queries: Queries, top: int) -> Exchange:
     )
     scored = yield [request for side in asked for requests in side for request in requests]
     return (
-        _reranked(found[0], asked[0], scored, queries.captions_of, reasons[0]),
+        _reranked(found[0], asked[0], scored, captions_of, reasons[0]),
         _reranked(found[1], asked[1], scored, owners, reasons[1]),
     )
 
@@ -279,10 +284,10 @@ def _match_all(queries: Queries) -> Exchange:
                 reasons[i, t] = response.reason
     missing = np.isnan(scores)
     odd = missing & ~missing.all(axis=1)[:, None] & ~missing.all(axis=0)[None, :]
-    owners = [[image] for image in queries.owner]
+    captions_of, owners = queries.positives()
     turned = {(t, i): reason for (i, t), reason in reasons.items()}
     return (
-        _matched(scores, queries.captions_of, odd.any(axis=1), reasons),
+        _matched(scores, captions_of, odd.any(axis=1), reasons),
         _matched(scores.T, owners, odd.any(axis=0), turned),
     )
 
