@@ -71,7 +71,15 @@ OPPOSITES: dict[str, str] = {
     "left of": "right of",
     "right of": "left of",
 }
-"""Predicates that exclude each other."""
+"""What a predicate is replaced by: one that excludes it."""
+
+_SIDES: tuple[tuple[frozenset[str], frozenset[str]], ...] = (
+    (frozenset({"on", "on top of", "above", "over"}), frozenset({"under", "underneath", "beneath", "below"})),
+    (frozenset({"in", "inside", "inside of"}), frozenset({"outside of"})),
+    (frozenset({"in front of"}), frozenset({"behind"})),
+    (frozenset({"to the left of", "left of"}), frozenset({"to the right of", "right of"})),
+)
+"""Predicates that say much the same, beside those that exclude them."""
 
 ONE_WAY: frozenset[str] = frozenset(OPPOSITES) | {
     "carrying", "carries", "covering", "covered in", "covered by", "crossing", "cutting", "drinking", "driving",
@@ -93,13 +101,14 @@ def plain(text: str) -> str:
 
 
 def object_name(text: str) -> str:
-    """Return the name of an object in lower case; "" where it is no name of one to three words.
+    """Return the name of an object in lower case; "" where it is no name of one to three words, or that of a colour.
 
-    >>> object_name("Fire Hydrant"), object_name("monitor is off."), object_name("")
+    >>> object_name("Fire Hydrant"), object_name("monitor is off."), object_name("yellow")
     ('fire hydrant', '', '')
     """
     name = plain(text)
-    return name if _NAME.fullmatch(name) else ""
+    is_colour = name in CLASS_OF and CLASS_OF[name][0] == "colour"
+    return name if _NAME.fullmatch(name) and not is_colour else ""
 
 
 def predicate(text: str) -> str:
@@ -109,3 +118,13 @@ def predicate(text: str) -> str:
     ('on', 'sitting at', 'on')
     """
     return _TRAILING.sub("", _LEADING.sub("", plain(text)))
+
+
+def sides(word: str) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the predicates that say much the same as ``word``, itself among them, and those that exclude it."""
+    for one, other in _SIDES:
+        if word in one:
+            return one, other
+        if word in other:
+            return other, one
+    return frozenset({word}), frozenset()

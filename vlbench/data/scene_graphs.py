@@ -9,8 +9,8 @@ wall and the brown tree" from "the brown wall and the white tree". ARO was built
 - attributes: both objects have exactly one class of a group of words that exclude each other (``scene_graph_words``),
   of every object in the image that is called like the first it is known that it has not the class of the second, and
   the other way round, and neither name has a word of the group in it (a "white napkin" is white already);
-- relations: no other object of the image is called like either; the predicate does not hold both ways (``ONE_WAY``), or
-  has an opposite (``OPPOSITES``); no relationship of the image says what the false statement says.
+- relations: no other object of the image is called like either; the predicate does not hold both ways (``ONE_WAY``);
+  no relationship of the image says what a false statement says, in these or in other words.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vlbench.data.checks import Table, limited, refuse_duplicates
-from vlbench.data.scene_graph_words import CLASS_OF, ONE_WAY, OPPOSITES, object_name, plain, predicate
+from vlbench.data.scene_graph_words import CLASS_OF, ONE_WAY, OPPOSITES, object_name, plain, predicate, sides
 from vlbench.data.visual_genome import NAME, Genome, pick
 from vlbench.errors import DataError
 from vlbench.types import Dataset, ImageRef, dataset_fingerprint
@@ -184,14 +184,13 @@ def relation_probes(picture: Picture, objects: Sequence[GraphObject], relations:
         if not usable or not _distinct(*ends) or relation.predicate not in ONE_WAY or fact in seen:
             continue
         seen.add(fact)
-        opposite = OPPOSITES.get(relation.predicate, "")
-        turned = {(fact[2], fact[1], fact[0]), (fact[0], opposite, fact[2])}
+        same, contrary = sides(relation.predicate)
         # A graph that says both of what excludes each other proves nothing.
-        if turned & said:
+        if said & {*((fact[2], word, fact[0]) for word in same), *((fact[0], word, fact[2]) for word in contrary)}:
             continue
         kinds = {"swap": (fact[2], fact[1], fact[0])}
-        if opposite:
-            kinds["replace"] = (fact[0], opposite, fact[2])
+        if relation.predicate in OPPOSITES:
+            kinds["replace"] = (fact[0], OPPOSITES[relation.predicate], fact[2])
         for kind, other in kinds.items():
             probe_id = f"{picture.image_id}/{relation.relation_id}/{kind}"
             yield Probe(
