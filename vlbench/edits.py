@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from vlbench.errors import DataError
 
@@ -35,6 +35,16 @@ PALETTE: dict[str, tuple[int, int, int]] = {
 """The vibrant scheme of Paul Tol, which colour-blind readers can tell apart, with white in place of its grey."""
 
 _HALO = (0, 0, 0)
+
+
+class Edit(Protocol):
+    """A change of a decoded picture, as a frozen value."""
+
+    def content(self) -> Sequence[object]:
+        """Return what tells this edit from all others, as JSON can hold it."""
+
+    def apply(self, image: Image.Image, where: str) -> Image.Image:
+        """Return the changed picture; raises ``DataError`` naming the file ``where`` if that is not possible."""
 
 
 @dataclass(frozen=True)

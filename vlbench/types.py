@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL import Image as PILImage
 
+    from vlbench.edits import Edit
+
 MAX_IMAGE_PIXELS = 178_956_970
 """Pixels above which an image is refused (a decompression bomb); the limit at which Pillow raises."""
 
@@ -60,16 +62,6 @@ class Region:
     label: str
     box: tuple[float, float, float, float]
     polygons: tuple[tuple[tuple[float, float], ...], ...] = ()
-
-
-class Edit(Protocol):
-    """A change of a decoded picture, as a frozen value (see ``vlbench.edits``)."""
-
-    def content(self) -> Sequence[object]:
-        """Return what tells this edit from all others, as JSON can hold it; it is part of the image's key."""
-
-    def apply(self, image: PILImage.Image, where: str) -> PILImage.Image:
-        """Return the changed picture; raise ``DataError`` naming ``where`` if that is not possible."""
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ def test_bundled_benchmark_is_read_by_the_ordinary_loaders(bundled: Path) -> Non
     vcr = load_vcr(LocalFolder(bundled / "vcr"))
     assert (vcr.split, len(vcr.samples)) == ("val", 1000)
     genome = LocalFolder(bundled / "visual_genome")
-    for loaded, samples in ((load_questions(genome), 3000), (load_regions(genome), 2146)):
+    for loaded, samples in ((load_questions(genome), 3000), (load_regions(genome), 2430)):
         assert (loaded.split, loaded.counts["images"], len(loaded.samples)) == ("densecap-test", 500, samples)
     assert load_attribute_probes(genome).counts["probes"] > 500 < load_relation_probes(genome).counts["probes"]
 
