@@ -68,7 +68,7 @@ class Region:
 class ImageRef:
     """A lazy reference to an encoded image; nothing is decoded or held in memory until ``load``.
 
-    ``edits`` are applied in order when the image is decoded; ``regions`` are in pixels of the picture before them.
+    ``edits`` are applied in order when the image is decoded; ``regions`` are in pixels of the picture that results.
     """
 
     source: ByteSource = field(repr=False, compare=False)
