@@ -67,4 +67,47 @@ def vlbench_register_tasks() -> Iterable[TaskSpec]:
             "q_to_ar",
             _CHOOSE_NEEDS,
         ),
+        *_visual_genome(),
+    ]
+
+
+def _visual_genome() -> Iterable[TaskSpec]:
+    """Return the tasks on Visual Genome, which has no official split: none of them is part of ``all``."""
+    return [
+        TaskSpec(
+            "vg_region_retrieval",
+            "Visual Genome: crops of regions against their phrases, recall@1/5/10 both ways",
+            "vlbench.tasks.genome_retrieval:VgRegionRetrieval",
+            "visual_genome",
+            "text_to_image_recall@1",
+            _RETRIEVAL_NEEDS,
+            default=False,
+        ),
+        TaskSpec(
+            "vg_qa",
+            "Visual Genome: open questions, exact match after the VQA normalisation",
+            "vlbench.tasks.genome:VgQa",
+            "visual_genome",
+            "accuracy",
+            f"generate; or, to rank a shortlist: {_CHOOSE_NEEDS}",
+            default=False,
+        ),
+        TaskSpec(
+            "vg_attributes",
+            "Visual Genome: which object has which attribute, two statements",
+            "vlbench.tasks.genome:VgAttributes",
+            "visual_genome",
+            "accuracy",
+            _CHOOSE_NEEDS,
+            default=False,
+        ),
+        TaskSpec(
+            "vg_relations",
+            "Visual Genome: which object is where to which, two statements",
+            "vlbench.tasks.genome:VgRelations",
+            "visual_genome",
+            "accuracy",
+            _CHOOSE_NEEDS,
+            default=False,
+        ),
     ]

@@ -47,6 +47,7 @@ class Retrieval(Task[CaptionedImage]):
     """Base of the retrieval tasks."""
 
     primary_metric = "text_to_image_recall@1"
+    queries: ClassVar[type[Queries]] = Queries
     argument_help: ClassVar[Mapping[str, str]] = {
         "rerank": f"re-rank the K best of each query by a model's own match (default {DEFAULT_RERANK}; 0: never)",
         "max_pairs": f"most pairs that a model that only matches may score (default {MAX_PAIRS})",
@@ -81,7 +82,7 @@ class Retrieval(Task[CaptionedImage]):
         """Read captions; raises ``UsageError`` where a model that only matches would have to score too many pairs."""
         dataset = self._load(root, split, limit)
         self._truths(dataset)  # what is wrong with them is said before anything runs
-        pairs = sum(len(fold.samples) * len(fold.owner) for fold in _folds(dataset))
+        pairs = sum(len(fold.samples) * len(fold.owner) for fold in self._folds(dataset))
         if self._all_pairs and pairs > self._max_pairs:
             raise UsageError(
                 f"{self.name}: a model that only matches has to score {pairs} pairs, above the limit of "
@@ -91,7 +92,7 @@ class Retrieval(Task[CaptionedImage]):
 
     def rounds(self, dataset: Dataset[CaptionedImage], protocol: Protocol) -> Rounds:
         """Embed everything, then re-rank where the protocol says so; or match all pairs."""
-        folds = _folds(dataset)
+        folds = self._folds(dataset)
         top = int(protocol.name.partition("-top")[2] or 0)
         every = protocol.name == "match"
         outcomes = yield from together([match_all(fold) if every else embed(fold, top) for fold in folds])
@@ -108,6 +109,9 @@ class Retrieval(Task[CaptionedImage]):
             rows += _fold_rows(queries, both, extended_scores(both, truths), slices)
         return rows
 
+    def _folds(self, dataset: Dataset[CaptionedImage]) -> list[Queries]:
+        return self.queries.folds(dataset.samples, FOLD if _folded(dataset) else len(dataset.samples))
+
     def predictions(self, path: Path, dataset: Dataset[CaptionedImage]) -> Similarity | RankedLists:
         """Read a matrix of similarities (``.npy``, ``.npz``) or ranked lists (JSON); see ``retrieval_files``."""
         return read_scores(path, dataset)
@@ -116,7 +120,7 @@ class Retrieval(Task[CaptionedImage]):
         self, predictions: Similarity | RankedLists, dataset: Dataset[CaptionedImage]
     ) -> list[SampleRow]:
         """Rank by the scores of a file, fold by fold where the split is folded."""
-        folds = _folds(dataset)
+        folds = self._folds(dataset)
         return self._rows(dataset, folds, [outcomes_of_file(predictions, fold) for fold in folds])
 
     def aggregate(self, rows: Sequence[SampleRow], dataset: Dataset[CaptionedImage]) -> Mapping[str, Metric]:
@@ -204,10 +208,6 @@ def _renamed(dataset: Dataset[CaptionedImage], whole: str | None, split: str | N
 
 def _folded(dataset: Dataset[CaptionedImage]) -> bool:
     return dataset.split.endswith(FOLDED)
-
-
-def _folds(dataset: Dataset[CaptionedImage]) -> list[Queries]:
-    return Queries.folds(dataset.samples, FOLD if _folded(dataset) else len(dataset.samples))
 
 
 def _measure(rows: Sequence[SampleRow]) -> dict[str, Metric]:

@@ -8,10 +8,12 @@ import numpy as np
 
 from vlbench.capabilities import LIKELIHOOD_ROUTES, route
 from vlbench.data.vcr import NO_LABEL, load_vcr
+from vlbench.edits import MARKS_VERSION
 from vlbench.errors import DataError, UsageError
 from vlbench.task import Protocol, Task
 from vlbench.tasks.arguments import choice, template
 from vlbench.tasks.vcr_files import ItemScores, read_table, write_table
+from vlbench.tasks.vcr_marks import marked
 from vlbench.types import ChoiceScores, Choose, Dataset, Failure, Metric, Response, SampleRow, VCRItem
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ class Vcr(Task[VCRItem]):
     argument_help: ClassVar[Mapping[str, str]] = {
         "likelihood": "how a generator's likelihood ranks choices: per-token (default), sum or less-blind",
         "template": "text that ranks a choice, with {prompt} and {choice} (default {prompt} {choice})",
+        "marks": "how texts point: off (regions and tags, default), draw (outlines in the picture) or draw-boxes",
     }
 
     def __init__(self, arguments: Mapping[str, str] | None = None) -> None:
@@ -40,6 +43,7 @@ class Vcr(Task[VCRItem]):
         ways = ("per-token", *(way for name in LIKELIHOOD_ROUTES if (way := name[11:]) != "per-token"))
         self._likelihood = choice(self.name, self.arguments, "likelihood", ways)
         self._template = template(self.name, self.arguments, "template", "{prompt} {choice}", ("prompt", "choice"))
+        self._marks = choice(self.name, self.arguments, "marks", ("off", "draw", "draw-boxes"))
 
     def protocol(self, capabilities: frozenset[str]) -> Protocol:
         """Return ``choose``, or ``choose/<route>`` where choosing is derived.
@@ -55,7 +59,8 @@ class Vcr(Task[VCRItem]):
             way = f"likelihood-{self._likelihood}"
         name = "choose" if way == "choose" else f"choose/{way}"
         prompt = "{question} -> {answer}; {question} {gold answer} -> {rationale}"
-        return Protocol(name, routes={"choose": way}, prompt=prompt, template=self._template)
+        extra = {} if self._marks == "off" else {"marks": f"{self._marks}-v{MARKS_VERSION}"}
+        return Protocol(name, routes={"choose": way}, prompt=prompt, template=self._template, extra=extra)
 
     def load(self, root: DataRoot, split: str | None, limit: int | None) -> Dataset[VCRItem]:
         """Read the items; those of the test split have no labels."""
@@ -64,10 +69,13 @@ class Vcr(Task[VCRItem]):
     def requests(self, sample: VCRItem, protocol: Protocol) -> Sequence[Choose]:
         """Ask for the answer, and for the rationale of the gold answer; without one, for that of each answer."""
         given = sample.answers if _unlabelled(sample) else (sample.answers[sample.answer_label],)
-        return [
+        asked = [
             Choose((sample.image,), sample.question, sample.answers),
             *(Choose((sample.image,), f"{sample.question} {answer}", sample.rationales) for answer in given),
         ]
+        if self._marks == "off":
+            return asked
+        return [marked(request, outlines=self._marks == "draw") for request in asked]
 
     def score(self, sample: VCRItem, responses: Sequence[Response], protocol: Protocol) -> SampleRow:
         """Score both choices; a sample of which one request failed is wrong in all three."""

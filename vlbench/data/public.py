@@ -103,6 +103,8 @@ BY_HAND: Mapping[str, str] = {
     "and unpack them into flickr30k/flickr30k-images/",
     "flickr8k": "ask for the images through https://hockenmaier.cs.illinois.edu/8k-pictures.html and unpack them into "
     "flickr8k/Flicker8k_Dataset/",
+    "visual_genome": "fetch images and annotations from https://homes.cs.washington.edu/~ranjay/visualgenome/api.html "
+    "and unpack them into visual_genome/",
     "vcr": "accept the terms on https://visualcommonsense.com and unpack vcr1annots.zip and vcr1images.zip into vcr/",
 }
 """What nobody may pass on: how to get it, and where it belongs under the data root."""

@@ -55,9 +55,18 @@ _VCR = DatasetSpec(
     citation="Zellers et al. 2019, From Recognition to Cognition",
     loader="vlbench.data.vcr:load_vcr",
 )
+_VISUAL_GENOME = DatasetSpec(
+    name="visual_genome",
+    description="Visual Genome: photographs with region phrases, questions and scene graphs",
+    splits=("densecap-test", "densecap-val", "densecap-train", "hash-test", "all"),
+    licence="CC BY 4.0; images under Flickr terms",
+    source="https://homes.cs.washington.edu/~ranjay/visualgenome",
+    citation="Krishna et al. 2017, Visual Genome; split of Johnson et al. 2016, DenseCap",
+    loader="vlbench.data.visual_genome:load_regions",
+)
 
 
 @hookimpl
 def vlbench_register_datasets() -> Iterable[DatasetSpec]:
     """Return the built-in datasets."""
-    return [_COCO, _FLICKR30K, _FLICKR8K, _VQA, _VCR]
+    return [_COCO, _FLICKR30K, _FLICKR8K, _VQA, _VCR, _VISUAL_GENOME]
