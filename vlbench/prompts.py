@@ -26,6 +26,7 @@ ARGUMENTS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     CHAT: {
         "coco_caption": {"prompt": "Describe this image in one short sentence."},
         "vqa": {"prompt": "{question}\nAnswer the question with a single word or phrase."},
+        "vg_qa": {"prompt": "{question}\nAnswer the question with a single word or phrase."},
     },
 }
 """Default task arguments: by family, by task."""
