@@ -7,8 +7,18 @@ from vlbench.tasks.builtin import vlbench_register_tasks
 
 def test_specs_agree_with_the_classes() -> None:
     specs = list(vlbench_register_tasks())
-    assert [spec.name for spec in specs] == ["coco_retrieval", "flickr30k_retrieval", "coco_caption", "vqa", "vcr"]
+    assert [spec.name for spec in specs] == [
+        "coco_retrieval",
+        "flickr30k_retrieval",
+        "coco_caption",
+        "vqa",
+        "vcr",
+        "winoground",
+        "sugarcrepe",
+        "zeroshot_classification",
+    ]
     for spec in specs:
         task = spec.load()
         assert (task.name, task.dataset, task.primary_metric) == (spec.name, spec.dataset, spec.primary_metric)
-        assert spec.needs and spec.description and task.argument_help
+        assert spec.needs and spec.description
+        assert spec.default == (spec.dataset in ("coco", "flickr30k", "vqa", "vcr")), "the bundled scenes have these"

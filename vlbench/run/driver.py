@@ -122,10 +122,12 @@ def choose_tasks(
 ) -> tuple[list[tuple[Task[Any], Protocol]], dict[str, str]]:
     """Return the tasks with their protocols, and under ``all`` those that the model cannot do with the reason.
 
+    ``all`` stands for the tasks that are registered as ``default``.
+
     A task asked for by name that the model cannot do raises ``UnsupportedTask``.
     """
     every = list(names) == ["all"]
-    wanted = list(plugins.tasks) if every else list(dict.fromkeys(names))
+    wanted = [spec.name for spec in plugins.tasks.values() if spec.default] if every else list(dict.fromkeys(names))
     specs = [plugins.task(name) for name in wanted]
     chosen: list[tuple[Task[Any], Protocol]] = []
     unsupported: dict[str, str] = {}
