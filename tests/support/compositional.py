@@ -95,7 +95,7 @@ def image_folder(root: Path, folders: tuple[str, ...] = FOLDERS, split: str = "v
     """Write two images a class in its colour, one of the last class in blue, and return the folder of the split."""
     place = root / split
     for name in folders:
-        colour = name.partition("_")[0]
+        colour = name.partition("_")[0] if name in FOLDERS else "white"
         picture(place / name / "ILSVRC2012_val_00000001.JPEG", colour)
         picture(place / name / "b.png", colour)
     write(place / folders[0] / "notes.txt", "no image")

@@ -54,8 +54,8 @@ def score_file(
 ) -> tuple[Result, list[SampleRow]]:
     """Score the file ``predictions`` by the task's own rules; return the result and one row a sample.
 
-    Some formats are a folder of files. Raises ``DataError`` where the file cannot be read or its ids are not exactly those of ``dataset``, ``UsageError``
-    where the task has no results format.
+    Some formats are a folder of files. Raises ``DataError`` where a file cannot be read or its ids are not exactly
+    those of ``dataset``, ``UsageError`` where the task has no results format.
     """
     started = time.perf_counter()
     answers = task.predictions(predictions, dataset)
