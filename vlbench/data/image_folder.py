@@ -79,9 +79,11 @@ def load_image_folder(folder: LocalFolder, split: str | None = None, limit: int 
         for position, file in enumerate(images[name])
     ]
     samples = limited([image for _, image in sorted(every, key=lambda item: item[0])], limit)
-    is_imagenet = all(re.fullmatch(r"n\d{8}", name) for name in classes)
+    own_name = re.sub(r"[^\w.-]+", "-", folder.path.resolve().name)
+    # A folder that only calls itself imagenet is held to ImageNet's counts, so that it never looks like the whole.
+    is_imagenet = own_name == NAME or all(re.fullmatch(r"n\d{8}", name) for name in classes)
     return LabelledImages(
-        name=NAME if is_imagenet else re.sub(r"[^\w.-]+", "-", folder.path.resolve().name),
+        name=NAME if is_imagenet else own_name,
         split=split,
         samples=samples,
         counts={"images": len(samples), "classes": len(classes)},
