@@ -15,7 +15,8 @@ MAIN_SLICES = ("answer_type",)
 CAPTION_METRICS = ("Bleu_1", "Bleu_2", "Bleu_3", "Bleu_4", "METEOR", "ROUGE_L", "CIDEr", "SPICE")
 
 _PERCENT = re.compile(
-    r"(.+_)?((recall|precision)@\d+|map@R|r_precision)$|rsum$|q_to_a$|qa_to_r$|q_to_ar$|(text|image|group)_score$"
+    r"(.+_)?((recall|precision|accuracy)@\d+|map@R|r_precision)$|mean_per_class_recall$|rsum$"
+    r"|q_to_a$|qa_to_r$|q_to_ar$|(text|image|group)_score$"
 )
 _SHORT = {"q_to_a": "Q→A", "qa_to_r": "QA→R", "q_to_ar": "Q→AR"}
 _DIRECTIONS = {"image_to_text": "I→T", "text_to_image": "T→I"}
@@ -36,9 +37,10 @@ def scale(name: str) -> Scale:
     as its scorer has it. Caption metrics on the scale of their official scorer (CIDEr 1.293, not 129.3); anything else
     as it is.
     """
-    if name.partition("/")[0] == "accuracy":
+    metric = name.partition("/")[0]
+    if metric == "accuracy":
         return Scale(100.0, 2)
-    if _PERCENT.match(name):
+    if _PERCENT.match(metric):
         return Scale(100.0, 1)
     return Scale(1.0, 4) if name in CAPTION_METRICS else Scale(1.0, None)
 

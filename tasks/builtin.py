@@ -12,6 +12,36 @@ if TYPE_CHECKING:
 
 _RETRIEVAL_NEEDS = "embed_images and embed_texts (match re-ranks), or match"
 _CHOOSE_NEEDS = "choose, match, loglikelihood, or embed_images and embed_texts"
+_OWN_DATA = [
+    TaskSpec(
+        "winoground",
+        "Winoground: two images, two captions; text, image and group score",
+        "vlbench.tasks.winoground:Winoground",
+        "winoground",
+        "group_score",
+        "match, or embed_images and embed_texts",
+        default=False,
+    ),
+    TaskSpec(
+        "sugarcrepe",
+        "SugarCrepe: right captions against subtly wrong ones, by category",
+        "vlbench.tasks.sugarcrepe:SugarCrepe",
+        "sugarcrepe",
+        "accuracy",
+        _CHOOSE_NEEDS,
+        default=False,
+    ),
+    TaskSpec(
+        "zeroshot_classification",
+        "zero-shot classification of an image folder: top-1, top-5",
+        "vlbench.tasks.zeroshot_classification:ZeroshotClassification",
+        "imagenet",
+        "accuracy@1",
+        "embed_images and embed_texts",
+        default=False,
+    ),
+]
+"""Tasks whose datasets the bundled scenes do not have."""
 
 
 @hookimpl
@@ -68,6 +98,7 @@ def vlbench_register_tasks() -> Iterable[TaskSpec]:
             _CHOOSE_NEEDS,
         ),
         *_visual_genome(),
+        *_OWN_DATA,
     ]
 
 

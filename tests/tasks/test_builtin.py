@@ -27,4 +27,5 @@ def test_specs_agree_with_the_classes() -> None:
     for spec in specs:
         task = spec.load()
         assert (task.name, task.dataset, task.primary_metric) == (spec.name, spec.dataset, spec.primary_metric)
-        assert spec.needs and spec.description and task.argument_help
+        assert spec.needs and spec.description
+        assert spec.default == (spec.dataset in ("coco", "flickr30k", "vqa", "vcr")), "the bundled scenes have these"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from vlbench.data.source import parse_json
 from vlbench.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -72,6 +73,13 @@ class Table:
         if not rows:
             raise DataError(f"{where} has no {key or 'records'}")
         return cls(rows, name)
+
+    @classmethod
+    def read_lines(cls, folder: LocalFolder, name: str) -> Table:
+        """Return the records of a file with one JSON document a line; raises ``DataError`` as ``read`` does."""
+        where = folder.describe(name)
+        lines = enumerate(folder.read(name).splitlines(), 1)
+        return cls.read([parse_json(line, f"{where} line {n}") for n, line in lines if line.strip()], "", where)
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -105,6 +105,10 @@ BY_HAND: Mapping[str, str] = {
     "flickr8k/Flicker8k_Dataset/",
     "visual_genome": "fetch images and annotations from https://homes.cs.washington.edu/~ranjay/visualgenome/api.html "
     "and unpack them into visual_genome/",
+    "winoground": "accept the terms on https://huggingface.co/datasets/facebook/winoground, log in, and use --data hub",
+    "sugarcrepe": "fetch the seven files of https://github.com/RAIVNLab/sugar-crepe/tree/main/data into sugarcrepe/, "
+    "and COCO's val2017 (vlbench data get coco --split val2017)",
+    "imagenet": "ask for access on https://image-net.org and unpack the images into imagenet/val/<class>/",
     "vcr": "accept the terms on https://visualcommonsense.com and unpack vcr1annots.zip and vcr1images.zip into vcr/",
 }
 """What nobody may pass on: how to get it, and where it belongs under the data root."""

@@ -64,9 +64,36 @@ _VISUAL_GENOME = DatasetSpec(
     citation="Krishna et al. 2017, Visual Genome; split of Johnson et al. 2016, DenseCap",
     loader="vlbench.data.visual_genome:load_regions",
 )
+_WINOGROUND = DatasetSpec(
+    name="winoground",
+    description="Winoground: pairs of images and captions of the same words in another order",
+    splits=("test",),
+    licence="research only, access by request; images from Getty Images",
+    source="https://huggingface.co/datasets/facebook/winoground",
+    citation="Thrush et al. 2022, Winoground: Probing Vision and Language Models for Visio-Linguistic Compositionality",
+    loader="vlbench.data.winoground:load_winoground",
+)
+_SUGARCREPE = DatasetSpec(
+    name="sugarcrepe",
+    description="SugarCrepe: COCO val2017 images with a right and a subtly wrong caption",
+    splits=("test",),
+    licence="MIT; images under Flickr terms, one licence an image",
+    source="https://github.com/RAIVNLab/sugar-crepe",
+    citation="Hsieh et al. 2023, SugarCrepe: Fixing Hackable Benchmarks for Vision-Language Compositionality",
+    loader="vlbench.data.sugarcrepe:load_sugarcrepe",
+)
+_IMAGENET = DatasetSpec(
+    name="imagenet",
+    description="ImageNet, or any folder with one folder of images a class",
+    splits=("val", "train", "test", "all"),
+    licence="non-commercial research, access by request; another folder has its own",
+    source="https://image-net.org",
+    citation="Deng et al. 2009, ImageNet; Russakovsky et al. 2015, ImageNet Large Scale Visual Recognition Challenge",
+    loader="vlbench.data.image_folder:load_image_folder",
+)
 
 
 @hookimpl
 def vlbench_register_datasets() -> Iterable[DatasetSpec]:
     """Return the built-in datasets."""
-    return [_COCO, _FLICKR30K, _FLICKR8K, _VQA, _VCR, _VISUAL_GENOME]
+    return [_COCO, _FLICKR30K, _FLICKR8K, _VQA, _VCR, _VISUAL_GENOME, _WINOGROUND, _SUGARCREPE, _IMAGENET]

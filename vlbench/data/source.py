@@ -69,6 +69,17 @@ class LocalFolder:
         """Return the first of ``names`` that exists."""
         return next((name for name in names if self.exists(name)), None)
 
+    def listing(self, name: str = "") -> list[str]:
+        """Return what lies in the folder ``name``, sorted, names of folders with a slash behind them.
+
+        Raises ``DataError`` naming the folder where it cannot be read; hidden entries are left out.
+        """
+        try:
+            found = [entry.name + "/" * entry.is_dir() for entry in (self.path / name).iterdir()]
+        except OSError as error:
+            raise DataError(f"folder {self.path / name} cannot be read ({error.strerror})") from error
+        return sorted(entry for entry in found if not entry.startswith("."))
+
     def read_json(self, name: str) -> Any:
         """Parse a JSON file; raises ``DataError`` with file, line and column where it is not JSON or is empty."""
         return parse_json(self.read(name), self.describe(name))

@@ -13,7 +13,6 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from vlbench.data.checks import Table, expect, limited, pick_split, refuse_duplicates
-from vlbench.data.source import parse_json
 from vlbench.errors import DataError
 from vlbench.types import Dataset, ImageRef, Region, VCRItem, dataset_fingerprint
 
@@ -45,9 +44,7 @@ def load_vcr(folder: LocalFolder, split: str | None = None, limit: int | None = 
     """
     split, name = pick_split(split, FILES, DEFAULT_SPLITS, folder, NAME)
     where = folder.describe(name)
-    lines = folder.read(name).splitlines()
-    records = [parse_json(line, f"{where} line {n}") for n, line in enumerate(lines, 1) if line.strip()]
-    table = Table.read(records, "", where)
+    table = Table.read_lines(folder, name)
     ids = [table.identifier(i, "annot_id") for i in range(len(table))]
     refuse_duplicates(ids, "annotation ids", where)
     images: dict[tuple[str, str], ImageRef] = {}
