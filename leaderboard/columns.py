@@ -18,6 +18,7 @@ _PERCENT = re.compile(
     r"(.+_)?((recall|precision|accuracy)@\d+|map@R|r_precision)$|mean_per_class_recall$|rsum$"
     r"|q_to_a$|qa_to_r$|q_to_ar$|(text|image|group)_score$"
 )
+_ACCURACIES = ("accuracy", "raw_accuracy", "strict", "unanswerable_precision", "unanswerable_recall", "unanswerable_f1")
 _SHORT = {"q_to_a": "Q→A", "qa_to_r": "QA→R", "q_to_ar": "Q→AR"}
 _DIRECTIONS = {"image_to_text": "I→T", "text_to_image": "T→I"}
 _DIRECTED = re.compile(r"(image_to_text|text_to_image)_(?:recall@(\d+)|(median|mean)_rank)$")
@@ -33,12 +34,12 @@ class Scale(NamedTuple):
 def scale(name: str) -> Scale:
     """Return how the values of a metric are shown.
 
-    Fractions in percent, and so is ``rsum``, the sum of six of them: one digit as papers have it, two for VQA accuracy
-    as its scorer has it. Caption metrics on the scale of their official scorer (CIDEr 1.293, not 129.3); anything else
-    as it is.
+    Fractions in percent, and so is ``rsum``, the sum of six of them: one digit as papers have it, two for what the VQA
+    scorers count, as these have it. Caption metrics on the scale of their official scorer (CIDEr 1.293, not 129.3);
+    anything else as it is.
     """
     metric = name.partition("/")[0]
-    if metric == "accuracy":
+    if metric in _ACCURACIES:
         return Scale(100.0, 2)
     if _PERCENT.match(metric):
         return Scale(100.0, 1)

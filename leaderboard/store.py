@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 HASH_DIGITS = 16
 NAME_LENGTH = 80
 SAMPLES_SUFFIX = ".samples.parquet"
+SUBMISSION_MARK = ".submission."
 SHOWN = 5
 
 
@@ -76,16 +77,36 @@ def write_result(folder: Path, result: Result, rows: Sequence[SampleRow]) -> Pat
     """
     path = folder / f"{stem(result)}.json"
     text = _document(result)
-    try:
+    with _refusals(path):
         folder.mkdir(parents=True, exist_ok=True)
         with _atomic(samples_path(path)) as file:
             write_rows(rows, file)
         with _atomic(path) as file:
             file.write(text.encode())
+    return path
+
+
+def submission_path(folder: Path, result: Result, name: str) -> Path:
+    """Return where a file for an evaluation server lies: beside the result, under its stem."""
+    return folder / f"{stem(result)}{SUBMISSION_MARK}{name}"
+
+
+def write_submission(path: Path, content: bytes) -> None:
+    """Write a file for an evaluation server; raises ``DataError`` where the disk refuses."""
+    with _refusals(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _atomic(path) as file:
+            file.write(content)
+
+
+@contextlib.contextmanager
+def _refusals(path: Path) -> Iterator[None]:
+    """Turn what the disk refuses into one clear line."""
+    try:
+        yield
     except OSError as error:
         reason = error.strerror or str(error)
         raise DataError(f"cannot write {path} ({reason}); make room, or choose another --output") from error
-    return path
 
 
 def load_results(paths: Path | Sequence[Path]) -> list[Result]:
@@ -117,7 +138,9 @@ def _result_files(path: Path) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise DataError(f"there is no result file or folder {path}; `vlbench run --output {path}` makes one")
-    files = sorted(file for file in path.glob("*.json") if not file.name.startswith("."))
+    files = sorted(
+        file for file in path.glob("*.json") if not file.name.startswith(".") and SUBMISSION_MARK not in file.name
+    )
     if not files:
         raise DataError(f"folder {path} holds no results (*.json); `vlbench run --output {path}` writes some")
     return files

@@ -43,6 +43,8 @@ _OWN_DATA = [
 ]
 """Tasks whose datasets the bundled scenes do not have."""
 
+_OPEN_NEEDS = f"generate; or, to rank a shortlist: {_CHOOSE_NEEDS}"
+
 
 @hookimpl
 def vlbench_register_tasks() -> Iterable[TaskSpec]:
@@ -87,7 +89,34 @@ def vlbench_register_tasks() -> Iterable[TaskSpec]:
             "vlbench.tasks.vqa:Vqa",
             "vqa",
             "accuracy",
-            f"generate; or, to rank a shortlist: {_CHOOSE_NEEDS}",
+            _OPEN_NEEDS,
+        ),
+        TaskSpec(
+            "okvqa",
+            "OK-VQA: official accuracy of open answers, against stemmed and raw ones",
+            "vlbench.tasks.vqa:OkVqa",
+            "okvqa",
+            "accuracy",
+            _OPEN_NEEDS,
+            default=False,
+        ),
+        TaskSpec(
+            "gqa",
+            "GQA: exact accuracy, binary and open",
+            "vlbench.tasks.gqa:Gqa",
+            "gqa",
+            "accuracy",
+            _OPEN_NEEDS,
+            default=False,
+        ),
+        TaskSpec(
+            "vizwiz",
+            "VizWiz-VQA: its own accuracy of open answers, and telling the unanswerable",
+            "vlbench.tasks.vizwiz:VizWiz",
+            "vizwiz",
+            "accuracy",
+            _OPEN_NEEDS,
+            default=False,
         ),
         TaskSpec(
             "vcr",

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from vlbench.data.checks import expect, refuse
-from vlbench.data.vqa import TRAIN_SPLIT, annotation_files, read_annotations
+from vlbench.data.vqa import read_annotations
 from vlbench.errors import DataError
 from vlbench.types import content_key
 
@@ -109,21 +109,24 @@ def read_vocabulary(folder: LocalFolder, name: str, top: int, under_test: Sequen
     document = expect(folder.read_json(name), dict, f"{where}: the document")
     if "annotations" not in document:
         return from_lists(document, top, where)
-    annotations = read_annotations(document, where)
+    return train_vocabulary(read_annotations(document, where), top, under_test, where)
+
+
+def train_vocabulary(annotations: Sequence[Annotation], top: int, under_test: Sequence[str], where: str) -> Vocabulary:
+    """Count train answers; raises ``DataError`` where there are answers to the questions ``under_test`` among them."""
     tested = set(under_test)
     seen = [annotation.question_id for annotation in annotations if annotation.question_id in tested]
     refuse(seen, "answers under test cannot make the shortlist; give another vocabulary, questions", where)
     return from_annotations(annotations, top)
 
 
-def train_annotations(folder: LocalFolder) -> str:
-    """Return the name of the train annotations; raises ``DataError`` that offers ``vocabulary=FILE``."""
-    names = annotation_files(TRAIN_SPLIT)
+def train_file(task: str, folder: LocalFolder, names: Sequence[str]) -> str:
+    """Return the first of ``names`` that exists; raises ``DataError`` that offers ``vocabulary=FILE``."""
     found = folder.first(*names)
     if found is None:
         raise DataError(
-            f"vqa: a model that does not generate ranks frequent train answers, but {folder.describe(names[0])} is "
-            "missing; add it, or give --task-arg vqa:vocabulary=FILE (VQA v2 annotations, or JSON "
+            f"{task}: a model that does not generate ranks frequent train answers, but {folder.describe(names[0])} is "
+            f"missing; add it, or give --task-arg {task}:vocabulary=FILE (VQA v2 annotations, or JSON "
             "{question_type: [answers]})"
         )
     return found

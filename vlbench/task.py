@@ -108,6 +108,17 @@ class Task(Generic[SampleT]):
         """Score what ``predictions`` returned by the same rules as a model's responses."""
         raise UsageError(f"{self.name} has no official results format that can be scored")
 
+    def predictions_protocol(self) -> Protocol:
+        """Return the protocol of scored predictions: nobody knows how they were made, only how they are scored."""
+        return Protocol("predictions", prompt="unknown")
+
+    def submission(self, rows: Sequence[SampleRow], dataset: Dataset[SampleT]) -> tuple[str, bytes] | None:
+        """Return name and content of the file that an evaluation server takes, for a split without public answers.
+
+        None for every other split. The metrics of such a split are null with the reason.
+        """
+        return None
+
     def load_references(self, path: Path, split: str | None = None) -> Dataset[SampleT]:
         """Read references for ``vlbench score`` from one file; tasks without such a form raise ``UsageError``.
 

@@ -311,7 +311,11 @@ class CaptionedImage:
 
 @dataclass(frozen=True)
 class VisualQuestion:
-    """A question about an image with the annotators' answers (ten in VQA v2; none on an unlabelled split)."""
+    """A question about an image with the annotators' answers (ten in VQA v2; none on an unlabelled split).
+
+    ``raw_answers`` are the answers before stemming, where the dataset has both (OK-VQA); ``groups`` are further
+    columns to average by. A type that the dataset does not have is empty.
+    """
 
     question_id: str
     image_id: str
@@ -320,6 +324,8 @@ class VisualQuestion:
     answers: tuple[str, ...]
     question_type: str
     answer_type: str
+    raw_answers: tuple[str, ...] = ()
+    groups: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

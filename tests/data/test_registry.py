@@ -5,12 +5,25 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from vlbench.data import coco, flickr8k, flickr30k, image_folder, sugarcrepe, vcr, visual_genome, vqa, winoground
+from vlbench.data import (
+    coco,
+    flickr8k,
+    flickr30k,
+    gqa,
+    image_folder,
+    okvqa,
+    sugarcrepe,
+    vcr,
+    visual_genome,
+    vizwiz,
+    vqa,
+    winoground,
+)
 from vlbench.data.registry import vlbench_register_datasets
 
 
 def test_registered_splits_are_those_of_the_loaders() -> None:
-    modules = (coco, flickr30k, flickr8k, vqa, vcr, visual_genome, winoground, sugarcrepe)
+    modules = (coco, flickr30k, flickr8k, vqa, vcr, visual_genome, winoground, sugarcrepe, okvqa, gqa, vizwiz)
     known = {module.NAME: set(module.FILES) for module in modules}
     known[image_folder.NAME] = set(image_folder.SPLITS)
     specs = list(vlbench_register_datasets())

@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlbench.errors import DataError
-from vlbench.metrics.vqa import aggregate, normalize_answer, normalize_punctuation, vqa_accuracy
+from vlbench.metrics.vqa import (
+    aggregate,
+    normalize_answer,
+    normalize_punctuation,
+    strict_match,
+    unanswerable_scores,
+    vizwiz_accuracy,
+    vqa_accuracy,
+)
 
 
 @pytest.mark.parametrize(
@@ -108,3 +116,53 @@ def test_accuracy_is_a_fraction_whatever_the_strings(prediction: str, answers: l
 def test_normalised_text_is_lower_and_single_spaced(text: str) -> None:
     words = normalize_answer(text).split(" ")
     assert words == [""] or all(word and word not in {"a", "an", "the"} for word in words)
+
+
+@pytest.mark.parametrize(
+    ("prediction", "answers", "accuracy"),
+    [
+        ("Night time.", ["night time"] * 10, 1.0),  # the prediction is normalised though all agree
+        ("Night time.", ["Night time."] * 10, 0.0),  # the annotators' answers never are
+        ("two", ["two"] * 7 + ["2"] * 3, 0.9),  # so "two" meets "2", not "two": 3 matches give (3 * 2/3 + 7 * 1) / 10
+        ("the end", ["the end"] * 10, 0.0),
+        ("dog", ["dog"] + ["cat"] * 9, 0.3),
+        ("dog", ["dog"] * 2 + ["cat"] * 8, 0.6),
+        ("dog\n", ["dog"] * 4 + ["cat"] * 6, 1.0),
+        ("", ["dog"] * 10, 0.0),
+    ],
+)
+def test_vizwiz_normalises_the_prediction_and_nothing_else(
+    prediction: str, answers: list[str], accuracy: float
+) -> None:
+    assert vizwiz_accuracy(prediction, answers) == pytest.approx(accuracy)
+
+
+@pytest.mark.parametrize(
+    ("prediction", "answers", "expected"),
+    [
+        ("red", ["red"] * 6 + ["blue"] * 4, 1.0),
+        ("blue", ["red"] * 6 + ["blue"] * 4, 0.0),
+        ("blue", ["red"] * 5 + ["blue"] * 5, 1.0),  # both are what most said
+        ("Red", ["red"] * 10, 0.0),
+        ("red ", ["red"] * 10, 0.0),
+        ("", ["red"], 0.0),
+    ],
+)
+def test_a_strict_match_is_what_most_said_character_for_character(
+    prediction: str, answers: list[str], expected: float
+) -> None:
+    assert strict_match(prediction, answers) == expected
+
+
+def test_without_answers_nothing_is_scored() -> None:
+    for metric in (vqa_accuracy, vizwiz_accuracy, strict_match):
+        with pytest.raises(DataError, match="at least one answer"):
+            metric("red", [])
+
+
+def test_calling_questions_unanswerable() -> None:
+    scores = unanswerable_scores([1.0, 1.0, 0.0, 0.5], [True, False, True, False])
+    assert scores == {"precision": 1 / 2.5, "recall": 0.5, "f1": 2 / 4.5}
+    assert unanswerable_scores([0.0, 0.0], [True, False]) == {"precision": None, "recall": 0.0, "f1": 0.0}
+    assert unanswerable_scores([1.0], [False]) == {"precision": 0.0, "recall": None, "f1": 0.0}
+    assert unanswerable_scores([0.0], [False]) == {"precision": None, "recall": None, "f1": None}

@@ -269,3 +269,127 @@ def vcr(root: Path) -> tuple[Path, Path]:
     write(paths[0], lines(vcr_items()))
     write(paths[1], vcr_metadata())
     return paths
+
+
+def okvqa_annotations() -> Json:
+    """Five annotators, each twice; answers stemmed and raw; no majority; types are codes."""
+    rows = []
+    for question_id, image_id, _, _, _, raw in OKVQA_QUESTIONS:
+        answers = [
+            {"answer_id": k, "raw_answer": text, "answer_confidence": "yes", "answer": OKVQA_STEMS.get(text, text)}
+            for k, text in enumerate([text for text in raw for _ in range(2)], 1)
+        ]
+        rows.append(
+            {
+                "image_id": image_id,
+                "answer_type": "other",
+                "question_type": "four",
+                "question_id": question_id,
+                "answers": answers,
+                "confidence": 3,
+            }
+        )
+    return {"info": {"version": "1.1"}, "data_subtype": "val2014", "annotations": rows, "question_types": {}}
+
+
+OKVQA_STEMS = {"racing": "race", "motocross racing": "motocross race", "leaves": "leaf"}
+OKVQA_QUESTIONS = [
+    (2971475, 262148, "What sport is this?", "", "", ["racing", "racing", "racing", "motocross racing", "riding"]),
+    (3397615, 393225, "What falls from it?", "", "", ["leaves", "leaves", "leaves", "leaves", "leaves"]),
+]
+
+
+def okvqa(root: Path) -> tuple[Path, Path]:
+    """Write val2014 and return the files of questions and annotations."""
+    for image_id, colour in ((262148, "red"), (393225, "green")):
+        picture(root / "val2014" / f"COCO_val2014_{image_id:012d}.jpg", colour)
+    paths = root / "OpenEnded_mscoco_val2014_questions.json", root / "mscoco_val2014_annotations.json"
+    questions = [{"image_id": image, "question": text, "question_id": q} for q, image, text, *_ in OKVQA_QUESTIONS]
+    write(paths[0], {"license": {}, "data_subtype": "val2014", "task_type": "Open-Ended", "questions": questions})
+    write(paths[1], okvqa_annotations())
+    return paths
+
+
+def gqa_question(image_id: str, question: str, answer: str, structural: str, semantic: str) -> Json:
+    return {
+        "semantic": [{"operation": "select", "dependencies": [], "argument": "dog (0)"}],
+        "entailed": [],
+        "equivalent": [],
+        "question": question,
+        "imageId": image_id,
+        "isBalanced": True,
+        "groups": {"global": None, "local": "05-dog"},
+        "answer": answer,
+        "semanticStr": "select: dog (0)",
+        "annotations": {"answer": {}, "question": {}, "fullAnswer": {}},
+        "types": {"detailed": "existC", "semantic": semantic, "structural": structural},
+        "fullAnswer": f"{answer}.",
+    }
+
+
+def gqa_questions() -> Json:
+    """Ids of questions are keys; those of images are numbers as texts, with an n in front for some."""
+    return {
+        "201307251": gqa_question("n161313", "Is it overcast?", "no", "verify", "global"),
+        "201640614": gqa_question("n235859", "Who is wearing the dress?", "woman", "query", "rel"),
+        "202225914": gqa_question("n235859", "Is the dress red or blue?", "red", "choose", "attr"),
+        "20602949": gqa_question("2331963", "What is behind the cat?", "wall", "query", "rel"),
+    }
+
+
+def gqa(root: Path, split: str = "testdev_balanced") -> Path:
+    """Write a split and its images, and return the file."""
+    for image_id, colour in (("n161313", "red"), ("n235859", "green"), ("2331963", "blue")):
+        picture(root / "images" / f"{image_id}.jpg", colour)
+    path = root / f"{split}_questions.json"
+    write(path, gqa_questions())
+    return path
+
+
+def gqa_train(root: Path) -> Path:
+    """Write train questions of other ids and images."""
+    rows = [
+        ("Is the sky blue?", "yes"),
+        ("Is it night?", "yes"),
+        ("Is it cold?", "no"),
+        ("Is it dark?", "no"),
+        ("Is it raining?", "no"),
+        ("Who is this?", "man"),
+        ("Who is there?", "woman"),
+        ("Who is that?", "man"),
+    ]
+    document = {str(900 + n): gqa_question("n1", text, answer, "query", "obj") for n, (text, answer) in enumerate(rows)}
+    path = root / "train_balanced_questions.json"
+    write(path, document)
+    return path
+
+
+def vizwiz_question(name: str, question: str, answers: list[str], answer_type: str, answerable: int) -> Json:
+    return {
+        "image": name,
+        "question": question,
+        "answers": [{"answer": answer, "answer_confidence": "maybe"} for answer in answers],
+        "answer_type": answer_type,
+        "answerable": answerable,
+    }
+
+
+def vizwiz_questions() -> list[Json]:
+    """Questions are speech as it was written down; answers are not normalised."""
+    unanswerable = ["unanswerable"] * 8 + ["beach", "unsuitable"]
+    blurred = "Ok. There is another picture I hope it is a better one."
+    return [
+        vizwiz_question("VizWiz_val_00000000.jpg", blurred, unanswerable, "unanswerable", 0),
+        vizwiz_question("VizWiz_val_00000001.jpg", "Can you tell me what this is?", ["night time"] * 10, "other", 1),
+        vizwiz_question("VizWiz_val_00000002.jpg", "How many?", ["two"] * 7 + ["2"] * 3, "number", 1),
+        vizwiz_question("VizWiz_val_00000003.jpg", "What is this", ["unanswerable"] * 2 + ["dog"] * 8, "other", 1),
+    ]
+
+
+def vizwiz(root: Path, split: str = "val") -> Path:
+    """Write a split and its images, and return the file."""
+    for n, colour in enumerate(("red", "green", "blue", "white")):
+        picture(root / "val" / f"VizWiz_val_{n:08d}.jpg", colour)
+    path = root / f"{split}.json"
+    write(path, vizwiz_questions())
+    return path

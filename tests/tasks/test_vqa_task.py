@@ -70,6 +70,7 @@ def test_generated_answers_are_scored_officially(root: DataRoot) -> None:
     assert metrics == pytest.approx(
         {
             "accuracy": 1.3 / 3,
+            "strict": 0.0,
             "accuracy/answer_type/other": 0.65,
             "accuracy/answer_type/yes/no": 0.0,
             "accuracy/question_type/is there": 0.0,
@@ -282,10 +283,36 @@ def test_predictions_must_be_of_exactly_the_questions_of_the_split(root: DataRoo
         task.predictions(path, dataset)
 
 
-def test_a_split_without_answers_is_refused(root: DataRoot) -> None:
-    layouts.write(root.path / "v2_OpenEnded_mscoco_test2015_questions.json", layouts.vqa_questions())
-    with pytest.raises(DataError, match="split test2015 has no answers"):
-        Vqa().load(root, "test2015", None)
+def test_a_split_without_answers_gets_a_submission_and_no_score(root: DataRoot) -> None:
+    layouts.write(root.path / "v2_OpenEnded_mscoco_test-dev2015_questions.json", layouts.vqa_questions())
+    task = Vqa({"extract": "1"})
+    protocol = task.protocol(frozenset({"generate"}))
+    dataset = task.load(root, "test-dev2015", None)
+
+    def answer(request: Request) -> Response:
+        assert isinstance(request, Generate)
+        return Failure("too dark") if "cup" in request.prompt else Generated("Yes, he is.")
+
+    rows = drive(task, dataset, protocol, answer)
+    assert [dict(row.scores) for row in rows] == [{}, {}, {}]
+    assert [row.status for row in rows] == ["ok", "ok", "failed"]
+    made = task.submission(rows, dataset)
+    assert made is not None
+    name, content = made
+    assert name == "vqa_test-dev2015.json"
+    assert json.loads(content) == [
+        {"question_id": 262148000, "answer": "yes"},
+        {"question_id": 262148001, "answer": "yes"},
+        {"question_id": 393225000, "answer": ""},
+    ]
+    for metric in task.aggregate(rows, dataset).values():
+        assert metric.value is None and metric.reason is not None
+        assert "test-dev2015 has no public answers" in metric.reason
+    assert "only a file with all questions" in task.notes(dataset, None)[0]
+    with pytest.raises(DataError, match="split test-dev2015 has no answers to score against"):
+        task.predictions(root.path / "results.json", dataset)
+    labelled = task.load(root, None, None)
+    assert task.submission(drive(task, labelled, protocol, answer), labelled) is None
 
 
 def test_real_questions_get_the_official_numbers(realdata: Path) -> None:

@@ -92,8 +92,56 @@ _IMAGENET = DatasetSpec(
     loader="vlbench.data.image_folder:load_image_folder",
 )
 
+_OKVQA = DatasetSpec(
+    name="okvqa",
+    description="OK-VQA: questions about COCO images that need outside knowledge",
+    splits=("val2014", "train2014"),
+    licence="annotations CC BY 4.0; images under Flickr terms, one licence an image",
+    source="https://okvqa.allenai.org",
+    citation="Marino et al. 2019, OK-VQA",
+    loader="vlbench.data.okvqa:load_okvqa",
+)
+_GQA = DatasetSpec(
+    name="gqa",
+    description="GQA: compositional questions made from scene graphs, one answer each",
+    splits=(
+        "testdev_balanced",
+        "val_balanced",
+        "train_balanced",
+        "test_balanced",
+        "challenge_balanced",
+        "submission_all",
+    ),
+    licence="CC BY 4.0; images under Flickr terms",
+    source="https://cs.stanford.edu/people/dorarad/gqa",
+    citation="Hudson & Manning 2019, GQA",
+    loader="vlbench.data.gqa:load_gqa",
+)
+_VIZWIZ = DatasetSpec(
+    name="vizwiz",
+    description="VizWiz-VQA: questions of blind people about their photographs, with ten answers",
+    splits=("val", "train", "test"),
+    licence="CC BY 4.0",
+    source="https://vizwiz.org/tasks-and-datasets/vqa",
+    citation="Gurari et al. 2018, VizWiz Grand Challenge",
+    loader="vlbench.data.vizwiz:load_vizwiz",
+)
+
 
 @hookimpl
 def vlbench_register_datasets() -> Iterable[DatasetSpec]:
     """Return the built-in datasets."""
-    return [_COCO, _FLICKR30K, _FLICKR8K, _VQA, _VCR, _VISUAL_GENOME, _WINOGROUND, _SUGARCREPE, _IMAGENET]
+    return [
+        _COCO,
+        _FLICKR30K,
+        _FLICKR8K,
+        _VQA,
+        _OKVQA,
+        _GQA,
+        _VIZWIZ,
+        _VCR,
+        _VISUAL_GENOME,
+        _WINOGROUND,
+        _SUGARCREPE,
+        _IMAGENET,
+    ]

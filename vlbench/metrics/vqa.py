@@ -2,7 +2,8 @@
 
 Source: the evaluation code of GT-Vision-Lab/VQA (head of 2021) for Antol et al. 2015 and Goyal et al. 2017, from
 which every rule here was checked on recorded outputs. Other harnesses normalise more often or differently, and their
-numbers differ by tens of points on noisy answers; do not "correct" a rule here.
+numbers differ by tens of points on noisy answers; do not "correct" a rule here. VizWiz has a scorer of
+its own, which was made from that one and normalises differently (its API of 2020).
 """
 
 from __future__ import annotations
@@ -16,7 +17,18 @@ from vlbench.errors import DataError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["VqaScores", "aggregate", "normalize_answer", "normalize_punctuation", "vqa_accuracy"]
+__all__ = [
+    "VqaScores",
+    "aggregate",
+    "mean",
+    "means_by",
+    "normalize_answer",
+    "normalize_punctuation",
+    "strict_match",
+    "unanswerable_scores",
+    "vizwiz_accuracy",
+    "vqa_accuracy",
+]
 
 _MARKS = (";", "/", "[", "]", '"', "{", "}", "(", ")", "=", "+", "\\", "_", "-", ">", "<", "@", "`", ",", "?", "!")
 _DIGIT_COMMA_DIGIT = re.compile(r"\d,\d")
@@ -116,9 +128,49 @@ def vqa_accuracy(prediction: str, answers: Sequence[str]) -> float:
     if len(set(truths)) > 1:
         given = normalize_answer(given)
         truths = [normalize_answer(truth) for truth in truths]
-    matches = [truth == given for truth in truths]
+    return _leave_one_out([truth == given for truth in truths])
+
+
+def vizwiz_accuracy(prediction: str, answers: Sequence[str]) -> float:
+    """Return the accuracy of the VizWiz evaluation code, a fraction; raises ``DataError`` where there is no answer.
+
+    It leaves one annotator out as VQA does, but always normalises the prediction and never the annotators' answers: an
+    answer that the normalisation would change, such as "two" or "the end", can be matched by nothing.
+    """
+    if not answers:
+        raise DataError("a question without annotators' answers cannot be scored; give at least one answer")
+    given = normalize_answer(_clean(prediction))
+    return _leave_one_out([answer == given for answer in answers])
+
+
+def strict_match(prediction: str, answers: Sequence[str]) -> float:
+    """Return 1.0 if ``prediction`` is, character for character, what most annotators said; of several such any will do.
+
+    Raises ``DataError`` where there is no answer.
+    """
+    if not answers:
+        raise DataError("a question without annotators' answers cannot be scored; give at least one answer")
+    return float(answers.count(prediction) == max(map(answers.count, answers)))
+
+
+def unanswerable_scores(predicted: Sequence[float], unanswerable: Sequence[bool]) -> dict[str, float | None]:
+    """Return precision, recall and F1 (fractions) of calling a question unanswerable; None where one is undefined.
+
+    ``predicted`` has 1.0 where the answer was "unanswerable", and a fraction where it was one of several tied ones.
+    """
+    hits = _total([value for value, truth in zip(predicted, unanswerable, strict=True) if truth])
+    called, there = _total(predicted), sum(unanswerable)
+    return {
+        "precision": hits / called if called else None,
+        "recall": hits / there if there else None,
+        "f1": 2 * hits / (called + there) if called or there else None,
+    }
+
+
+def _leave_one_out(matches: Sequence[bool]) -> float:
+    """Return the mean over annotators of min(1, matches among the others / 3)."""
     total = sum(matches)
-    return _mean([min(1.0, (total - match) / 3) for match in matches])
+    return mean([min(1.0, (total - match) / 3) for match in matches])
 
 
 @dataclass(frozen=True)
@@ -142,23 +194,29 @@ def aggregate(accuracies: Sequence[float], answer_types: Sequence[str], question
             "do not belong together; give one of each per question"
         )
     return VqaScores(
-        overall=_mean(accuracies) if accuracies else None,
-        per_answer_type=_means_by(accuracies, answer_types),
-        per_question_type=_means_by(accuracies, question_types),
+        overall=mean(accuracies) if accuracies else None,
+        per_answer_type=means_by(accuracies, answer_types),
+        per_question_type=means_by(accuracies, question_types),
         n=len(accuracies),
     )
 
 
-def _means_by(values: Sequence[float], groups: Sequence[str]) -> dict[str, float]:
+def means_by(values: Sequence[float], groups: Sequence[str]) -> dict[str, float]:
+    """Return the mean of the values of each group, by its name; ``groups`` has one name a value."""
     members: dict[str, list[float]] = {}
     for value, group in zip(values, groups, strict=True):
         members.setdefault(group, []).append(value)
-    return {group: _mean(group_values) for group, group_values in members.items()}
+    return {group: mean(group_values) for group, group_values in members.items()}
 
 
-def _mean(values: Sequence[float]) -> float:
+def mean(values: Sequence[float]) -> float:
+    """Return the mean of one or more values, added in order."""
+    return _total(values) / len(values)
+
+
+def _total(values: Sequence[float]) -> float:
     # A loop, not sum(): from Python 3.12 sum() compensates rounding and would differ in the last bit by version.
     total = 0.0
     for value in values:
         total += value
-    return total / len(values)
+    return total

@@ -27,6 +27,7 @@ from vlbench.run.options import RunOptions
 from vlbench.run.progress import Reporter, Silent
 from vlbench.run.results import Finished, build_result, trained_on
 from vlbench.run.rounds import Execution, TaskRun
+from vlbench.run.submission import remake_submission, save_submission
 from vlbench.types import content_key
 
 if TYPE_CHECKING:
@@ -240,6 +241,9 @@ def _run_all(
         reused = set(done)
         for name in done:
             reporter.say(f"{name}: finished already; result reused")
+        for run in runs:
+            if run.task.name in done:
+                remake_submission(options.output, run, done[run.task.name], reporter)
         if todo:
             header = {"batch_sizes": batch_sizes(adapter, options.batch_size)}
             with contextlib.closing(Journal(journal_path, header)) as journal:
@@ -276,6 +280,8 @@ def _run_todo(
     execution.counters.adapter = adapter.counters()
     for run in runs:
         result = build_result(finished.result(run), run, rows[run.task.name], execution.counters)
+        # The submission comes first, so that a result of a split without answers never lacks it.
+        save_submission(finished.options.output, run, result, rows[run.task.name], reporter)
         write_result(finished.options.output, result, rows[run.task.name])
         if result.truncated_fraction > TRUNCATION_WARNING:
             reporter.warn(f"{run.task.name}: the model did not see the whole text in {result.truncated_fraction:.1%}")

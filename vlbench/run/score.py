@@ -17,7 +17,7 @@ from vlbench.result import ModelInfo
 from vlbench.run.driver import load_dataset, open_run
 from vlbench.run.manifest import Counters
 from vlbench.run.results import build_result, open_result
-from vlbench.task import Protocol, Task
+from vlbench.task import Task
 from vlbench.types import content_key
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from vlbench.types import Dataset, SampleRow
 
 PREDICTIONS = "predictions"
-PROTOCOL = Protocol(PREDICTIONS, prompt="unknown")
 
 
 def load_truth(task: Task[Any], references: Path | None, data: Path | str | None, split: str | None) -> Dataset[Any]:
@@ -59,7 +58,7 @@ def score_file(
     """
     started = time.perf_counter()
     answers = task.predictions(predictions, dataset)
-    run = open_run(task, PROTOCOL, dataset, None, reporter)
+    run = open_run(task, task.predictions_protocol(), dataset, None, reporter)
     rows = task.score_predictions(answers, dataset)
     counters = Counters(wall_seconds=time.perf_counter() - started)
     result = open_result(run, describe(predictions, name), {}, "cpu", command)

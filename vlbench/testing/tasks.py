@@ -134,6 +134,17 @@ class TaskContract:
             assert (metric.value is None) == (metric.reason is not None), name
             assert metric.value is None or metric.value == metric.value, name
 
+    def test_a_submission_stands_in_for_a_score(
+        self, task: Task[Any], dataset: Dataset[Any], protocol: Protocol
+    ) -> None:
+        """A file for an evaluation server is made only where there is nothing to score against."""
+        rows = drive(task, dataset, protocol, arbitrary)
+        made = task.submission(rows, dataset)
+        if made is not None:
+            name, content = made
+            assert name and content and "/" not in name
+            assert task.aggregate(rows, dataset)[task.primary_metric].value is None
+
     def test_failures_count_as_wrong(self, task: Task[Any], dataset: Dataset[Any], protocol: Protocol) -> None:
         """All requests fail: every row is failed with its reason, and the primary metric is the worst."""
         rows = drive(task, dataset, protocol, lambda _: Failure("broken"))
