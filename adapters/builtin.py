@@ -106,6 +106,7 @@ class Builtin(Adapter):
 
         checkpoint = load_checkpoint(self.folder(self.options))
         self.model = checkpoint.model.to(self.device, getattr(torch, self.dtype)).eval()
+        self.trained_on = checkpoint.model.config.trained_on
         self._tokenizer = checkpoint.tokenizer
         self._limit = checkpoint.model.config.max_length
         self._side = checkpoint.model.config.image_size

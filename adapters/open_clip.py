@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import socket
 from typing import TYPE_CHECKING, Any
 
+from vlbench import hub
 from vlbench.adapter import Adapter
 from vlbench.errors import ModelError
 from vlbench.hookspecs import hookimpl
@@ -14,7 +13,7 @@ from vlbench.specs import AdapterSpec, ModelSpec
 from vlbench.types import EmbedText, Match, Request
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     import torch
@@ -106,7 +105,7 @@ class OpenCLIP(Adapter):
         elif pretrained is not None and architecture in open_clip.list_models():
             self._check_tag(architecture, pretrained)
         try:
-            with _no_long_wait():
+            with hub.no_long_wait():
                 model, _, transform = open_clip.create_model_and_transforms(
                     architecture,
                     pretrained=pretrained,
@@ -115,7 +114,7 @@ class OpenCLIP(Adapter):
                     weights_only=True,
                 )
         except (OSError, RuntimeError, ValueError, HfHubHTTPError, LocalEntryNotFoundError) as error:
-            raise ModelError(f"cannot load open_clip:{architecture} ({_first_line(error)}); {remedies}") from error
+            raise ModelError(f"cannot load open_clip:{architecture} ({hub.first_line(error)}); {remedies}") from error
         return model, transform
 
     def _check_tag(self, architecture: str, pretrained: str) -> None:
@@ -166,33 +165,3 @@ class OpenCLIP(Adapter):
 
         embedded: torch.Tensor = self.model.encode_text(torch.stack(list(texts)).to(self.device))
         return embedded
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0][:200]
-
-
-@contextlib.contextmanager
-def _no_long_wait() -> Iterator[None]:
-    """Go offline when the hub does not answer within a few seconds, where the hub's client would retry for minutes."""
-    from huggingface_hub import constants
-
-    before = constants.HF_HUB_OFFLINE
-    constants.HF_HUB_OFFLINE = before or not _hub_answers(constants.ENDPOINT)
-    try:
-        yield
-    finally:
-        constants.HF_HUB_OFFLINE = before
-
-
-def _hub_answers(endpoint: str) -> bool:
-    from urllib.parse import urlsplit
-
-    parts = urlsplit(endpoint)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    try:
-        socket.create_connection((parts.hostname or "", port), timeout=5).close()
-    except OSError:
-        return False
-    return True

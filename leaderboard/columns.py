@@ -14,11 +14,14 @@ MAIN_SLICES = ("answer_type",)
 
 CAPTION_METRICS = ("Bleu_1", "Bleu_2", "Bleu_3", "Bleu_4", "METEOR", "ROUGE_L", "CIDEr", "SPICE")
 
-_PERCENT = re.compile(r"(.+_)?(recall|precision)@\d+$|rsum$|q_to_a$|qa_to_r$|q_to_ar$|(text|image|group)_score$")
+_PERCENT = re.compile(
+    r"(.+_)?((recall|precision|accuracy)@\d+|map@R|r_precision)$|mean_per_class_recall$|rsum$"
+    r"|q_to_a$|qa_to_r$|q_to_ar$|(text|image|group)_score$"
+)
 _ACCURACIES = ("accuracy", "raw_accuracy", "strict", "unanswerable_precision", "unanswerable_recall", "unanswerable_f1")
 _SHORT = {"q_to_a": "Q→A", "qa_to_r": "QA→R", "q_to_ar": "Q→AR"}
 _DIRECTIONS = {"image_to_text": "I→T", "text_to_image": "T→I"}
-_DIRECTED = re.compile(r"(image_to_text|text_to_image)_(?:recall@(\d+)|(median)_rank)$")
+_DIRECTED = re.compile(r"(image_to_text|text_to_image)_(?:recall@(\d+)|(median|mean)_rank)$")
 
 
 class Scale(NamedTuple):
@@ -35,9 +38,10 @@ def scale(name: str) -> Scale:
     scorers count, as these have it. Caption metrics on the scale of their official scorer (CIDEr 1.293, not 129.3);
     anything else as it is.
     """
-    if name.partition("/")[0] in _ACCURACIES:
+    metric = name.partition("/")[0]
+    if metric in _ACCURACIES:
         return Scale(100.0, 2)
-    if _PERCENT.match(name):
+    if _PERCENT.match(metric):
         return Scale(100.0, 1)
     return Scale(1.0, 4) if name in CAPTION_METRICS else Scale(1.0, None)
 
@@ -72,8 +76,8 @@ def short_name(name: str) -> str:
     """
     directed = _DIRECTED.match(name)
     if directed:
-        direction, k, _ = directed.groups()
-        return f"{_DIRECTIONS[direction]} {f'R@{k}' if k else 'MedR'}"
+        direction, k, rank = directed.groups()
+        return f"{_DIRECTIONS[direction]} {f'R@{k}' if k else {'median': 'MedR', 'mean': 'MeanR'}[rank]}"
     _, kind, part = (*name.split("/", 2), "", "")[:3]
     return part if kind in MAIN_SLICES and part else _SHORT.get(name, name)
 
@@ -82,7 +86,8 @@ def explained(names: list[str]) -> list[str]:
     """Return what the short names among the headings stand for."""
     lines = []
     if any(_DIRECTED.match(name) for name in names):
-        lines.append("I→T image_to_text, T→I text_to_image, R@K recall@K, MedR median_rank")
+        mean = ", MeanR mean_rank" if any(name.endswith("_mean_rank") for name in names) else ""
+        lines.append(f"I→T image_to_text, T→I text_to_image, R@K recall@K, MedR median_rank{mean}")
     for kind in MAIN_SLICES:
         if any(name.split("/")[1:2] == [kind] for name in names):
             lines.append(f"{', '.join(short_name(n) for n in names if n.split('/')[1:2] == [kind])}: by {kind}")

@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from vlbench.leaderboard.columns import MISSING, is_percent, shown
 from vlbench.leaderboard.groups import printable
+from vlbench.leaderboard.reference_table import VERDICTS, difference, heading, source_lines, sources
+from vlbench.leaderboard.references import beside
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vlbench.leaderboard.groups import Entry, Group
+    from vlbench.leaderboard.references import Reference
     from vlbench.result import Result
 
 CSV_COLUMNS = (
@@ -37,6 +40,7 @@ CSV_COLUMNS = (
     "limit",
     "random_weights",
     "trained_on_dataset",
+    "exposure",
     "attempted",
     "failed",
     "truncated_fraction",
@@ -50,9 +54,12 @@ CSV_COLUMNS = (
 )
 
 
-def to_json(groups: Sequence[Group]) -> str:
-    """Return a list of tables, one a signature, each with its results, best first."""
-    return json.dumps([_group(group) for group in groups], indent=2) + "\n"
+def to_json(groups: Sequence[Group], references: Sequence[Reference] = ()) -> str:
+    """Return a list of tables, one a signature, each with its results, best first.
+
+    With ``references`` each result has the published scores that agree with it, under that name.
+    """
+    return json.dumps([_group(group, references) for group in groups], indent=2) + "\n"
 
 
 def to_csv(groups: Sequence[Group]) -> str:
@@ -63,6 +70,7 @@ def to_csv(groups: Sequence[Group]) -> str:
     for group in groups:
         for entry in group.entries:
             shared = {**_task(entry.result), **_about(entry.result), "trained_on_dataset": group.seen}
+            shared["exposure"] = group.exposure
             for name, metric in _metrics(entry).items():
                 low, high = metric.pop("ci95") or (None, None)
                 row = {**shared, "metric": name, **metric, "ci95_low": low, "ci95_high": high}
@@ -70,20 +78,52 @@ def to_csv(groups: Sequence[Group]) -> str:
     return buffer.getvalue()
 
 
-def to_markdown(groups: Sequence[Group], *, all_metrics: bool = False) -> str:
+def to_markdown(groups: Sequence[Group], *, all_metrics: bool = False, references: Sequence[Reference] = ()) -> str:
     """Return one Markdown table a signature; the best values are bold."""
-    return "\n".join(_markdown(group, group.chosen(all_metrics)) for group in groups)
+    return "\n".join(
+        "\n".join([_markdown(group, group.chosen(all_metrics)), *_published(group, references)]) for group in groups
+    )
 
 
-def _group(group: Group) -> dict[str, Any]:
+def _published(group: Group, references: Sequence[Reference]) -> list[str]:
+    """Return a Markdown table of the published scores beside each result of a group that has any."""
+    blocks = []
+    for result in (entry.result for entry in group.entries):
+        found = beside(result, references)
+        if not found:
+            continue
+        numbers = {source: number for number, source in enumerate(sources(found), 1)}
+        lines = [
+            _escape(heading(result)),
+            "",
+            _row(["published", "training", "metric", "value", "run differs", "95 %"]),
+        ]
+        lines.append(_row(["---"] * 3 + ["---:"] * 3))
+        for one in found:
+            published = one.reference
+            model = _escape(f"{published.model} [{numbers[published.source]}]")
+            value = shown(published.metric, published.value)
+            cells = [model, published.training, _escape(published.metric), value]
+            lines.append(_row([*cells, difference(one), VERDICTS[one.covered]]))
+        blocks.append("\n".join([*lines, "", *(f"- {_escape(line)}" for line in source_lines(result, found)), ""]))
+    return blocks
+
+
+def _group(group: Group, references: Sequence[Reference]) -> dict[str, Any]:
     return {
         **_task(group.first),
         "primary_metric": group.first.primary_metric,
         "trained_on_dataset": group.seen,
-        "results": [
-            {**_about(entry.result), "marks": list(entry.marks), "metrics": _metrics(entry)} for entry in group.entries
-        ],
+        "exposure": group.exposure,
+        "results": [_entry(entry, references) for entry in group.entries],
     }
+
+
+def _entry(entry: Entry, references: Sequence[Reference]) -> dict[str, Any]:
+    row = {**_about(entry.result), "marks": list(entry.marks), "metrics": _metrics(entry)}
+    if references:
+        row["references"] = [found.to_json() for found in beside(entry.result, references)]
+    return row
 
 
 def _task(result: Result) -> dict[str, Any]:
@@ -107,6 +147,7 @@ def _about(result: Result) -> dict[str, Any]:
         "dtype": model.dtype,
         "fingerprint": model.fingerprint,
         "random_weights": model.random_weights,
+        "trained_on": list(model.trained_on),
         "provenance": model.provenance,
         "attempted": result.samples.attempted,
         "failed": result.samples.failed,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from vlbench.data.overlaps import DATASET, exposure
 from vlbench.leaderboard.columns import MISSING, is_main, shown
 
 if TYPE_CHECKING:
@@ -39,12 +39,20 @@ class Entry:
 
 @dataclass(frozen=True)
 class Group:
-    """Results with one signature, of models that were either all trained on the dataset or all not."""
+    """Results with one signature, of models that have all seen the same of the dataset.
+
+    ``exposure`` is ``dataset`` (trained on it), ``images`` (trained on a dataset that shares its images) or empty.
+    """
 
     signature: str
-    seen: bool
+    exposure: str
     entries: tuple[Entry, ...]
     metrics: tuple[str, ...]
+
+    @property
+    def seen(self) -> bool:
+        """Whether the models were trained on the dataset itself."""
+        return self.exposure == DATASET
 
     @property
     def first(self) -> Result:
@@ -57,7 +65,9 @@ class Group:
         task = self.first.task
         counts = ", ".join(f"{count} {name}" for name, count in task.counts.items())
         title = f"{task.name} on {task.dataset} {task.split} ({counts}), protocol {task.protocol}"
-        return f"{title}, trained on {_family(task.dataset)}" if self.seen else title
+        if self.seen:
+            return f"{title}, trained on {task.dataset.partition('/')[0]}"
+        return f"{title}, trained on images of {task.dataset}" if self.exposure else title
 
     def chosen(self, all_metrics: bool) -> list[str]:
         """Return the metrics to show."""
@@ -67,6 +77,7 @@ class Group:
         """Return what marks, missing values of ``names`` and notes of the results mean, a line each."""
         lines = [self._explain(mark) for mark in MARKS if any(mark in entry.marks for entry in self.entries)]
         lines += self._missing(names)
+        lines += self._trained()
         lines += dict.fromkeys(note for entry in self.entries for note in entry.result.notes)
         return lines
 
@@ -77,6 +88,17 @@ class Group:
             if mark in entry.marks and (detail := _detail(mark, entry.result))
         ]
         return f"{mark}: {MARKS[mark]}" + (f" ({', '.join(details)})" if details else "")
+
+    def _trained(self) -> list[str]:
+        """Return which training datasets of each model put it into this group."""
+        if not self.exposure:
+            return []
+        how = "trained on" if self.seen else "its images were seen in training on"
+        through = {
+            entry.label: ", ".join(exposure(entry.result.model.trained_on, self.first.task.dataset).through)
+            for entry in self.entries
+        }
+        return [f"{label}: {how} {printable(names)}" for label, names in through.items()]
 
     def _missing(self, names: Sequence[str]) -> list[str]:
         """Return the reasons of missing values; metrics that are missing for one reason share a line."""
@@ -101,10 +123,10 @@ def group_results(results: Sequence[Result]) -> list[Group]:
 
     Within a group the best primary metric comes first.
     """
-    members: dict[tuple[str, bool], list[Result]] = {}
+    members: dict[tuple[str, str], list[Result]] = {}
     for result in results:
-        members.setdefault((result.signature, _seen(result)), []).append(result)
-    return [_group(signature, seen, found) for (signature, seen), found in members.items()]
+        members.setdefault((result.signature, _exposure(result)), []).append(result)
+    return [_group(signature, level, found) for (signature, level), found in members.items()]
 
 
 def in_order(results: Sequence[Result]) -> list[Result]:
@@ -112,12 +134,12 @@ def in_order(results: Sequence[Result]) -> list[Result]:
 
     def place(result: Result) -> tuple[object, ...]:
         task = result.task
-        return task.name, task.dataset, task.split, task.protocol, result.signature, _seen(result)
+        return task.name, task.dataset, task.split, task.protocol, result.signature, _exposure(result)
 
     return sorted(results, key=place)
 
 
-def _group(signature: str, seen: bool, results: Sequence[Result]) -> Group:
+def _group(signature: str, level: str, results: Sequence[Result]) -> Group:
     ordered = sorted(results, key=_rank)
     metrics = tuple(dict.fromkeys(name for result in ordered for name in result.metrics))
     best: list[set[str]] = [set() for _ in ordered]
@@ -129,7 +151,7 @@ def _group(signature: str, seen: bool, results: Sequence[Result]) -> Group:
         Entry(result, label, _marks(result), frozenset(won))
         for result, label, won in zip(ordered, labels, best, strict=True)
     ]
-    return Group(signature, seen, tuple(entries), metrics)
+    return Group(signature, level, tuple(entries), metrics)
 
 
 def _rank(result: Result) -> tuple[bool, float, str, str]:
@@ -168,14 +190,8 @@ def _detail(mark: str, result: Result) -> str:
     return f"{shown('accuracy', result.truncated_fraction)} %" if mark == "T" else ""
 
 
-def _seen(result: Result) -> bool:
-    """Tell whether the model says that it was trained on the dataset (``coco-captions`` is ``coco``)."""
-    family = _family(result.task.dataset)
-    return any(re.split(r"[^a-z0-9]", name.lower())[0] == family for name in result.model.trained_on)
-
-
-def _family(dataset: str) -> str:
-    return re.split(r"[^a-z0-9]", dataset.lower())[0]
+def _exposure(result: Result) -> str:
+    return exposure(result.model.trained_on, result.task.dataset).level
 
 
 def _labels(results: Sequence[Result]) -> list[str]:

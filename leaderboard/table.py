@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 from vlbench.leaderboard.columns import MISSING, explained, is_percent, short_name, shown
 from vlbench.leaderboard.groups import group_results, printable
+from vlbench.leaderboard.reference_table import heading, reference_table, source_lines
+from vlbench.leaderboard.references import beside
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from vlbench.leaderboard.groups import Entry, Group
+    from vlbench.leaderboard.references import Beside, Reference
     from vlbench.result import Result
 
 PLAIN_WIDTH = 80
@@ -32,11 +35,23 @@ MODEL = "model"
 _ASCII = str.maketrans({"–": "-", "→": ">", "─": "-", "·": "-"})
 
 
-def print_table(results: Sequence[Result], *, all_metrics: bool = False) -> None:
-    """Print tables on standard output, as wide as the terminal, or 80 columns where there is none."""
+def print_table(
+    results: Sequence[Result],
+    *,
+    all_metrics: bool = False,
+    references: Sequence[Reference] = (),
+    nearest: int | None = None,
+) -> None:
+    """Print tables on standard output, as wide as the terminal, or 80 columns where there is none.
+
+    Below each stand the published scores among ``references`` that agree with it, of other models the ``nearest``.
+    """
     terminal = sys.stdout.isatty()
     width = shutil.get_terminal_size((PLAIN_WIDTH, 24)).columns if terminal else PLAIN_WIDTH
-    write_text(render(group_results(results), width=width, colour=terminal, all_metrics=all_metrics))
+    groups = group_results(results)
+    write_text(
+        render(groups, width=width, colour=terminal, all_metrics=all_metrics, references=references, nearest=nearest)
+    )
 
 
 def write_text(text: str) -> None:
@@ -50,7 +65,13 @@ def write_text(text: str) -> None:
 
 
 def render(
-    groups: Sequence[Group], *, width: int = PLAIN_WIDTH, colour: bool = False, all_metrics: bool = False
+    groups: Sequence[Group],
+    *,
+    width: int = PLAIN_WIDTH,
+    colour: bool = False,
+    all_metrics: bool = False,
+    references: Sequence[Reference] = (),
+    nearest: int | None = None,
 ) -> str:
     """Return the tables as text, lines of at most ``width`` columns; ``colour`` adds terminal codes."""
     from rich.console import Console
@@ -63,6 +84,8 @@ def render(
         if number:
             console.print()
         _print_group(console, group, group.chosen(all_metrics), all_metrics)
+        for entry in group.entries:
+            _print_beside(console, entry.result, beside(entry.result, references, nearest))
     return "".join(f"{line.rstrip()}\n" for line in buffer.getvalue().splitlines())
 
 
@@ -81,6 +104,18 @@ def _print_group(console: Console, group: Group, names: list[str], all_metrics: 
         console.print(block)
     for text in _footer(group, names, all_metrics, short=table is not None):
         line(text)
+
+
+def _print_beside(console: Console, result: Result, found: Sequence[Beside]) -> None:
+    from rich.text import Text
+
+    if not found:
+        return
+    console.print()
+    console.print(Text(printable(heading(result)), style="bold"))
+    console.print(reference_table(_new_table(), found))
+    for line in source_lines(result, found):
+        console.print(Text(line))
 
 
 def _footer(group: Group, names: list[str], all_metrics: bool, short: bool) -> list[str]:

@@ -56,8 +56,13 @@ def choice(task: str, arguments: Mapping[str, str], key: str, allowed: Sequence[
 
 
 def template(task: str, arguments: Mapping[str, str], key: str, default: str, fields: Sequence[str]) -> str:
-    """Return a format string; raises ``UsageError`` unless it has all ``fields`` and no others."""
+    """Return a format string; raises ``UsageError`` unless it has all ``fields`` and no others.
+
+    Where a ``{choice}`` is due, ``{choices}`` will do: that is how a model that is asked for a letter sees them.
+    """
     value = arguments.get(key, default)
+    if "{choices}" in value:
+        fields = ["choices" if name == "choice" else name for name in fields]
     marks = {name: f"\0{name}\0" for name in fields}
     try:
         filled = value.format(**marks)
@@ -99,17 +104,20 @@ def read_predictions(path: Path, ids: Collection[str], id_key: str, text_key: st
     table = Table.read(folder.read_json(path.name), "", str(path))
     given = [table.identifier(i, id_key) for i in range(len(table))]
     refuse_duplicates(given, f"{id_key}s", str(path))
+    refuse_other_ids(given, ids, f"{id_key}s", str(path))
+    texts = (table.get(i, text_key, str) for i in range(len(table)))
+    return dict(zip(given, texts, strict=True))
+
+
+def refuse_other_ids(given: Collection[str], ids: Collection[str], what: str, where: str) -> None:
+    """Raise ``DataError`` naming the first of ``ids`` that are not ``given``, and of those given that are unknown."""
     wanted, found = set(ids), set(given)
     missing = [name for name in ids if name not in found]
     unknown = [name for name in given if name not in wanted]
     problems = []
     if missing:
-        problems.append(
-            f"{len(missing)} of {len(wanted)} {id_key}s of the split are not answered: {first_few(missing)}"
-        )
+        problems.append(f"{len(missing)} of {len(wanted)} {what} of the split are not answered: {first_few(missing)}")
     if unknown:
-        problems.append(f"{len(unknown)} {id_key}s are not in the split: {first_few(unknown)}")
+        problems.append(f"{len(unknown)} {what} are not in the split: {first_few(unknown)}")
     if problems:
-        raise DataError(f"{path}: {'; '.join(problems)}")
-    texts = (table.get(i, text_key, str) for i in range(len(table)))
-    return dict(zip(given, texts, strict=True))
+        raise DataError(f"{where}: {'; '.join(problems)}")

@@ -12,6 +12,36 @@ if TYPE_CHECKING:
 
 _RETRIEVAL_NEEDS = "embed_images and embed_texts (match re-ranks), or match"
 _CHOOSE_NEEDS = "choose, match, loglikelihood, or embed_images and embed_texts"
+_OWN_DATA = [
+    TaskSpec(
+        "winoground",
+        "Winoground: two images, two captions; text, image and group score",
+        "vlbench.tasks.winoground:Winoground",
+        "winoground",
+        "group_score",
+        "match, or embed_images and embed_texts",
+        default=False,
+    ),
+    TaskSpec(
+        "sugarcrepe",
+        "SugarCrepe: right captions against subtly wrong ones, by category",
+        "vlbench.tasks.sugarcrepe:SugarCrepe",
+        "sugarcrepe",
+        "accuracy",
+        _CHOOSE_NEEDS,
+        default=False,
+    ),
+    TaskSpec(
+        "zeroshot_classification",
+        "zero-shot classification of an image folder: top-1, top-5",
+        "vlbench.tasks.zeroshot_classification:ZeroshotClassification",
+        "imagenet",
+        "accuracy@1",
+        "embed_images and embed_texts",
+        default=False,
+    ),
+]
+"""Tasks whose datasets the bundled scenes do not have."""
 
 _OPEN_NEEDS = f"generate; or, to rank a shortlist: {_CHOOSE_NEEDS}"
 
@@ -35,6 +65,15 @@ def vlbench_register_tasks() -> Iterable[TaskSpec]:
             "flickr30k",
             "text_to_image_recall@1",
             _RETRIEVAL_NEEDS,
+        ),
+        TaskSpec(
+            "flickr8k_retrieval",
+            "Flickr8K image-text retrieval: recall@1/5/10 both ways",
+            "vlbench.tasks.retrieval:Flickr8kRetrieval",
+            "flickr8k",
+            "text_to_image_recall@1",
+            _RETRIEVAL_NEEDS,
+            default=False,
         ),
         TaskSpec(
             "coco_caption",
@@ -61,6 +100,8 @@ def vlbench_register_tasks() -> Iterable[TaskSpec]:
             _CHOOSE_NEEDS,
         ),
         *_open_questions(),
+        *_visual_genome(),
+        *_OWN_DATA,
     ]
 
 
@@ -92,6 +133,48 @@ def _open_questions() -> Iterable[TaskSpec]:
             "vizwiz",
             "accuracy",
             _OPEN_NEEDS,
+            default=False,
+        ),
+    ]
+
+
+def _visual_genome() -> Iterable[TaskSpec]:
+    """Return the tasks on Visual Genome, which has no official split: none of them is part of ``all``."""
+    return [
+        TaskSpec(
+            "vg_region_retrieval",
+            "Visual Genome: crops of regions against their phrases, recall@1/5/10 both ways",
+            "vlbench.tasks.genome_retrieval:VgRegionRetrieval",
+            "visual_genome",
+            "text_to_image_recall@1",
+            _RETRIEVAL_NEEDS,
+            default=False,
+        ),
+        TaskSpec(
+            "vg_qa",
+            "Visual Genome: open questions, exact match after the VQA normalisation",
+            "vlbench.tasks.genome:VgQa",
+            "visual_genome",
+            "accuracy",
+            f"generate; or, to rank a shortlist: {_CHOOSE_NEEDS}",
+            default=False,
+        ),
+        TaskSpec(
+            "vg_attributes",
+            "Visual Genome: which object has which attribute, two statements",
+            "vlbench.tasks.genome:VgAttributes",
+            "visual_genome",
+            "accuracy",
+            _CHOOSE_NEEDS,
+            default=False,
+        ),
+        TaskSpec(
+            "vg_relations",
+            "Visual Genome: which object is where to which, two statements",
+            "vlbench.tasks.genome:VgRelations",
+            "visual_genome",
+            "accuracy",
+            _CHOOSE_NEEDS,
             default=False,
         ),
     ]

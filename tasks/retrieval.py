@@ -1,95 +1,53 @@
-"""Image-text retrieval on COCO and Flickr30K: recall@K both ways, median rank, rsum.
+"""Image-text retrieval on COCO, Flickr30K and Flickr8K: recall@K both ways, median and mean rank, rsum.
 
 A query is an image that seeks any of its captions, or a caption that seeks its image. Models that embed are ranked by
 cosine; where they also match natively, the best candidates of each query are re-ranked; models that only match score
-every pair, on small sets.
+every pair, on small sets. Scores may also come from a file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
+import dataclasses
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from vlbench.data.coco import load_coco
+from vlbench.data.coco import load_references as load_coco_references
+from vlbench.data.eccv import load_truths
+from vlbench.data.flickr8k import load_flickr8k
 from vlbench.data.flickr30k import load_flickr30k
 from vlbench.errors import UsageError
-from vlbench.metrics.retrieval import Found, Ranks, Search, median_rank, normalise, ranks_from_scores, rerank
+from vlbench.metrics.retrieval import mean_rank, median_rank
 from vlbench.task import Protocol, Rounds, Task
-from vlbench.tasks.arguments import integer
-from vlbench.types import (
-    CaptionedImage,
-    Dataset,
-    Embedding,
-    EmbedImage,
-    EmbedText,
-    Failure,
-    Match,
-    MatchScore,
-    Metric,
-    Request,
-    Response,
-    SampleRow,
-)
+from vlbench.tasks.arguments import choice, integer
+from vlbench.tasks.retrieval_files import outcomes as outcomes_of_file
+from vlbench.tasks.retrieval_files import read_scores
+from vlbench.tasks.retrieval_rounds import DIRECTIONS, Outcome, Outcomes, Queries, embed, match_all, together
+from vlbench.tasks.retrieval_truths import extended_scores
+from vlbench.types import CaptionedImage, Dataset, Metric, SampleRow
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
+    from vlbench.data.eccv import Truth
     from vlbench.data.source import DataRoot
+    from vlbench.tasks.retrieval_files import RankedLists, Similarity
 
 KS = (1, 5, 10)
-DIRECTIONS = ("image_to_text", "text_to_image")
 DEFAULT_RERANK = 16
 MAX_PAIRS = 250_000
-
-Exchange = Generator[Sequence[Request], Mapping[str, Response], "tuple[Outcome, Outcome]"]
-
-
-@dataclass(frozen=True)
-class Queries:
-    """Images and captions by number, and which belong together."""
-
-    samples: Sequence[CaptionedImage]
-    owner: Sequence[int]
-    captions_of: Sequence[Sequence[int]]
-    image_requests: Sequence[EmbedImage]
-    text_requests: Sequence[EmbedText]
-
-    @classmethod
-    def of(cls, samples: Sequence[CaptionedImage]) -> Queries:
-        """Return the queries of ``samples``, their captions numbered in order."""
-        owner = [i for i, sample in enumerate(samples) for _ in sample.captions]
-        captions_of: list[list[int]] = [[] for _ in samples]
-        for number, image in enumerate(owner):
-            captions_of[image].append(number)
-        texts = [EmbedText(caption.text.strip()) for sample in samples for caption in sample.captions]
-        return cls(samples, owner, captions_of, [EmbedImage(sample.image) for sample in samples], texts)
-
-    def match(self, image: int, text: int) -> Match:
-        """Return the request that matches an image and a caption by their numbers."""
-        return Match(self.image_requests[image].image, self.text_requests[text].text)
-
-    def ids(self) -> tuple[list[str], list[str]]:
-        """Return the sample ids of image queries and of text queries."""
-        texts = [f"t:{caption.caption_id}" for sample in self.samples for caption in sample.captions]
-        return [f"i:{sample.image_id}" for sample in self.samples], texts
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """One direction: ranks, the number of the item that came first (-1: none), and why queries failed (or "")."""
-
-    ranks: Ranks
-    first: Sequence[int]
-    reasons: Sequence[str]
+FOLD = 1_000
+FOLDED = "-1k"
+"""Ending of the name of a split that is ranked in consecutive folds of 1,000 images, whose metrics are averaged."""
 
 
 class Retrieval(Task[CaptionedImage]):
     """Base of the retrieval tasks."""
 
     primary_metric = "text_to_image_recall@1"
+    queries: ClassVar[type[Queries]] = Queries
     argument_help: ClassVar[Mapping[str, str]] = {
         "rerank": f"re-rank the K best of each query by a model's own match (default {DEFAULT_RERANK}; 0: never)",
         "max_pairs": f"most pairs that a model that only matches may score (default {MAX_PAIRS})",
@@ -116,10 +74,15 @@ class Retrieval(Task[CaptionedImage]):
     def _load(self, root: DataRoot, split: str | None, limit: int | None) -> Dataset[CaptionedImage]:
         raise NotImplementedError
 
+    def _truths(self, dataset: Dataset[CaptionedImage]) -> Sequence[Truth]:
+        """Return further ground truths to rank by."""
+        return ()
+
     def load(self, root: DataRoot, split: str | None, limit: int | None) -> Dataset[CaptionedImage]:
         """Read captions; raises ``UsageError`` where a model that only matches would have to score too many pairs."""
         dataset = self._load(root, split, limit)
-        pairs = len(dataset.samples) * sum(len(sample.captions) for sample in dataset.samples)
+        self._truths(dataset)  # what is wrong with them is said before anything runs
+        pairs = sum(len(fold.samples) * len(fold.owner) for fold in self._folds(dataset))
         if self._all_pairs and pairs > self._max_pairs:
             raise UsageError(
                 f"{self.name}: a model that only matches has to score {pairs} pairs, above the limit of "
@@ -129,29 +92,45 @@ class Retrieval(Task[CaptionedImage]):
 
     def rounds(self, dataset: Dataset[CaptionedImage], protocol: Protocol) -> Rounds:
         """Embed everything, then re-rank where the protocol says so; or match all pairs."""
-        queries = Queries.of(dataset.samples)
-        if protocol.name == "match":
-            outcomes = yield from _match_all(queries)
-        else:
-            top = int(protocol.name.partition("-top")[2] or 0)
-            outcomes = yield from _embed(queries, top)
-        return _rows(queries, outcomes)
+        folds = self._folds(dataset)
+        top = int(protocol.name.partition("-top")[2] or 0)
+        every = protocol.name == "match"
+        outcomes = yield from together([match_all(fold) if every else embed(fold, top) for fold in folds])
+        return self._rows(dataset, folds, outcomes)
+
+    def _rows(
+        self, dataset: Dataset[CaptionedImage], folds: Sequence[Queries], outcomes: Sequence[Outcomes]
+    ) -> list[SampleRow]:
+        """Return one row a query: of each fold images first, then captions."""
+        truths = self._truths(dataset)
+        rows: list[SampleRow] = []
+        for number, (queries, both) in enumerate(zip(folds, outcomes, strict=True)):
+            slices = {"fold": number} if _folded(dataset) else {}
+            rows += _fold_rows(queries, both, extended_scores(both, truths), slices)
+        return rows
+
+    def _folds(self, dataset: Dataset[CaptionedImage]) -> list[Queries]:
+        return self.queries.folds(dataset.samples, FOLD if _folded(dataset) else len(dataset.samples))
+
+    def predictions(self, path: Path, dataset: Dataset[CaptionedImage]) -> Similarity | RankedLists:
+        """Read a matrix of similarities (``.npy``, ``.npz``) or ranked lists (JSON); see ``retrieval_files``."""
+        return read_scores(path, dataset)
+
+    def score_predictions(
+        self, predictions: Similarity | RankedLists, dataset: Dataset[CaptionedImage]
+    ) -> list[SampleRow]:
+        """Rank by the scores of a file, fold by fold where the split is folded."""
+        folds = self._folds(dataset)
+        return self._rows(dataset, folds, [outcomes_of_file(predictions, fold) for fold in folds])
 
     def aggregate(self, rows: Sequence[SampleRow], dataset: Dataset[CaptionedImage]) -> Mapping[str, Metric]:
-        """Average expected hits; recalls are fractions, ``rsum`` is the sum of the six (0 to 6)."""
-        metrics: dict[str, Metric] = {}
-        recalls: list[float] = []
-        for direction in DIRECTIONS:
-            own = [row for row in rows if row.slices["direction"] == direction]
-            for k in KS:
-                name = f"{direction}_recall@{k}"
-                recalls.append(float(np.mean([row.scores[name] for row in own])))
-                metrics[name] = Metric(recalls[-1])
-            median = median_rank(np.array([row.statistics["rank"] for row in own], dtype=np.float64))
-            reason = "half of the queries or more failed, and so have no rank" if median is None else None
-            metrics[f"{direction}_median_rank"] = Metric(median, higher_is_better=False, reason=reason)
-        metrics["rsum"] = Metric(float(sum(recalls)))
-        return metrics
+        """Average expected hits; recalls are fractions, ``rsum`` is the sum of the six (0 to 6).
+
+        Of a folded split each metric is the mean over the folds.
+        """
+        folds = dict.fromkeys(row.slices.get("fold", 0) for row in rows)
+        each = [_measure([row for row in rows if row.slices.get("fold", 0) == fold]) for fold in folds]
+        return {name: _mean([metrics[name] for metrics in each]) for name in each[0]}
 
     def notes(self, dataset: Dataset[CaptionedImage], limit: int | None) -> Sequence[str]:
         """Say so where the gallery is not the whole split."""
@@ -164,13 +143,38 @@ class Retrieval(Task[CaptionedImage]):
 
 
 class CocoRetrieval(Retrieval):
-    """Retrieval on COCO Captions, by default over the Karpathy test split."""
+    """Retrieval on COCO Captions, by default over the Karpathy test split.
+
+    The split ``karpathy-test-1k`` is the same in five folds of 1,000 images.
+    """
 
     name = "coco_retrieval"
     dataset = "coco"
+    argument_help: ClassVar[Mapping[str, str]] = {
+        **Retrieval.argument_help,
+        "eccv": "on: also score by the ECCV Caption and CxC ground truths (needs vlbench[eccv]; default off)",
+    }
+
+    def __init__(self, arguments: Mapping[str, str] | None = None) -> None:
+        """Read the arguments; raises ``UsageError`` for one that is unknown or out of range."""
+        super().__init__(arguments)
+        self._eccv = choice(self.name, self.arguments, "eccv", ("off", "on")) == "on"
 
     def _load(self, root: DataRoot, split: str | None, limit: int | None) -> Dataset[CaptionedImage]:
-        return load_coco(root.folder(self.dataset), split, limit)
+        whole = _whole(split)
+        return _renamed(load_coco(root.folder(self.dataset), whole, limit), whole, split)
+
+    def load_references(self, path: Path, split: str | None = None) -> Dataset[CaptionedImage]:
+        """Read reference captions in any of the three forms."""
+        whole = _whole(split)
+        return _renamed(load_coco_references(path, whole), whole, split)
+
+    def _truths(self, dataset: Dataset[CaptionedImage]) -> Sequence[Truth]:
+        if not self._eccv:
+            return ()
+        if _folded(dataset):
+            raise UsageError(f"{self.name}: eccv=on ranks the whole split; choose --split karpathy-test")
+        return load_truths(dataset)
 
 
 class Flickr30kRetrieval(Retrieval):
@@ -183,144 +187,83 @@ class Flickr30kRetrieval(Retrieval):
         return load_flickr30k(root.folder(self.dataset), split, limit)
 
 
-def _embed(queries: Queries, top: int) -> Exchange:
-    """Rank by cosine, both ways; with ``top``, ask for matches of that many candidates a query."""
-    responses = yield [*queries.image_requests, *queries.text_requests]
-    images, image_reasons = _vectors([responses[request.key] for request in queries.image_requests])
-    texts, text_reasons = _vectors([responses[request.key] for request in queries.text_requests])
-    image_valid, text_valid = (np.array([not r for r in reasons]) for reasons in (image_reasons, text_reasons))
-    owners = [[image] for image in queries.owner]
-    found = (
-        Search(images, texts, queries.captions_of, image_valid, text_valid).run(top),
-        Search(texts, images, owners, text_valid, image_valid).run(top),
-    )
-    reasons = (
-        _reasons(found[0].ranks, image_reasons, queries.captions_of, text_reasons, "captions"),
-        _reasons(found[1].ranks, text_reasons, owners, image_reasons, "image"),
-    )
-    if not top:
-        first = [item.best.tolist() for item in found]
-        return Outcome(found[0].ranks, first[0], reasons[0]), Outcome(found[1].ranks, first[1], reasons[1])
-    asked = (
-        [[queries.match(i, t) for t in _listed(found[0], i)] for i in range(len(queries.samples))],
-        [[queries.match(i, t) for i in _listed(found[1], t)] for t in range(len(queries.owner))],
-    )
-    scored = yield [request for side in asked for requests in side for request in requests]
-    return (
-        _reranked(found[0], asked[0], scored, queries.captions_of, reasons[0]),
-        _reranked(found[1], asked[1], scored, owners, reasons[1]),
-    )
+class Flickr8kRetrieval(Retrieval):
+    """Retrieval on Flickr8K, by default over the test split."""
+
+    name = "flickr8k_retrieval"
+    dataset = "flickr8k"
+
+    def _load(self, root: DataRoot, split: str | None, limit: int | None) -> Dataset[CaptionedImage]:
+        return load_flickr8k(root.folder(self.dataset), split, limit)
 
 
-def _listed(found: Found, query: int) -> list[int]:
-    return [number for number in found.candidates[query].tolist() if number >= 0]
+def _whole(split: str | None) -> str | None:
+    """Return the split whose folds are asked for; any other as it is."""
+    return split.removesuffix(FOLDED) if split == f"karpathy-test{FOLDED}" else split
 
 
-def _vectors(responses: Sequence[Response]) -> tuple[npt.NDArray[np.float32], list[str]]:
-    """Return unit vectors (n, d), zero where embedding failed, and the reasons of failures ("" elsewhere)."""
-    reasons = [response.reason if isinstance(response, Failure) else "" for response in responses]
-    vectors = [response.vector if isinstance(response, Embedding) else None for response in responses]
-    width = next((len(vector) for vector in vectors if vector is not None), 1)
-    empty = np.zeros(width, dtype=np.float32)
-    return normalise(np.stack([empty if vector is None else vector for vector in vectors])), reasons
+def _renamed(dataset: Dataset[CaptionedImage], whole: str | None, split: str | None) -> Dataset[CaptionedImage]:
+    return dataset if split is None or whole == split else dataclasses.replace(dataset, split=split)
 
 
-def _reasons(
-    ranks: Ranks, own: Sequence[str], positives: Sequence[Sequence[int]], other: Sequence[str], what: str
-) -> list[str]:
-    """Return why each query failed: for its own sake, or because nothing that it seeks is left."""
-    reasons = list(own)
-    for i in np.flatnonzero(ranks.tied_positives == 0).tolist():
-        if not reasons[i]:
-            reasons[i] = f"its {what} failed: {other[positives[i][0]]}"
-    return reasons
+def _folded(dataset: Dataset[CaptionedImage]) -> bool:
+    return dataset.split.endswith(FOLDED)
 
 
-def _reranked(
-    found: Found,
-    asked: Sequence[Sequence[Match]],
-    scored: Mapping[str, Response],
-    positives: Sequence[Sequence[int]],
-    reasons: Sequence[str],
-) -> Outcome:
-    """Apply match scores; a query with a pair that failed finds nothing."""
-    matches: list[list[float] | None] = []
-    after = list(reasons)
-    first = found.best.tolist()
-    for i, requests in enumerate(asked):
-        responses = [scored[request.key] for request in requests]
-        values = [response.value for response in responses if isinstance(response, MatchScore)]
-        failed = next((response.reason for response in responses if isinstance(response, Failure)), None)
-        matches.append(values if failed is None and not reasons[i] else None)
-        if failed is not None:
-            after[i] = reasons[i] or f"matching a candidate failed: {failed}"
-        elif values:
-            first[i] = int(found.candidates[i][int(np.argmax(values))])
-    return Outcome(rerank(found, matches, positives), first, after)
+def _measure(rows: Sequence[SampleRow]) -> dict[str, Metric]:
+    """Return the metrics of one gallery."""
+    metrics: dict[str, Metric] = {}
+    for direction in DIRECTIONS:
+        own = [row for row in rows if row.slices["direction"] == direction]
+        for k in KS:
+            name = f"{direction}_recall@{k}"
+            metrics[name] = Metric(float(np.mean([row.scores[name] for row in own])))
+        ranks = np.array([row.statistics["rank"] for row in own], dtype=np.float64)
+        median, mean = median_rank(ranks), mean_rank(ranks)
+        reason = "half of the queries or more have no rank: they failed, or their list ends before it"
+        metrics[f"{direction}_median_rank"] = Metric(median, False, reason=reason if median is None else None)
+        reason = "a query has no rank: it failed, or its list ends before it"
+        metrics[f"{direction}_mean_rank"] = Metric(mean, False, reason=reason if mean is None else None)
+    metrics["rsum"] = Metric(float(sum(metrics[f"{d}_recall@{k}"].value or 0.0 for d in DIRECTIONS for k in KS)))
+    further = dict.fromkeys(name for row in rows for name in row.scores if name not in metrics)
+    for name in further:
+        metrics[name] = Metric(float(np.mean([row.scores[name] for row in rows if name in row.scores])))
+    return metrics
 
 
-def _match_all(queries: Queries) -> Exchange:
-    """Score all pairs.
-
-    An item all of whose pairs failed is out; another pair that failed fails both of its queries, since nobody knows
-    how it would have ranked.
-    """
-    images, texts = range(len(queries.samples)), range(len(queries.owner))
-    requests = [[queries.match(i, t) for t in texts] for i in images]
-    responses = yield [request for row in requests for request in row]
-    scores = np.full((len(images), len(texts)), np.nan)
-    reasons: dict[tuple[int, int], str] = {}
-    for i in images:
-        for t in texts:
-            response = responses[requests[i][t].key]
-            if isinstance(response, MatchScore):
-                scores[i, t] = response.value
-            elif isinstance(response, Failure):
-                reasons[i, t] = response.reason
-    missing = np.isnan(scores)
-    odd = missing & ~missing.all(axis=1)[:, None] & ~missing.all(axis=0)[None, :]
-    owners = [[image] for image in queries.owner]
-    turned = {(t, i): reason for (i, t), reason in reasons.items()}
-    return (
-        _matched(scores, queries.captions_of, odd.any(axis=1), reasons),
-        _matched(scores.T, owners, odd.any(axis=0), turned),
-    )
+def _mean(metrics: Sequence[Metric]) -> Metric:
+    """Return the mean of a metric over folds; without a value where one fold has none."""
+    values = [metric.value for metric in metrics if metric.value is not None]
+    if len(metrics) == 1 or len(values) < len(metrics):
+        return next((metric for metric in metrics if metric.value is None), metrics[0])
+    return dataclasses.replace(metrics[0], value=float(np.mean(values)))
 
 
-def _matched(
-    scores: npt.NDArray[np.float64],
-    positives: Sequence[Sequence[int]],
-    failed: npt.NDArray[np.bool_],
-    reasons: Mapping[tuple[int, int], str],
-) -> Outcome:
-    """Rank one direction from all scores (n, m), NaN where matching failed."""
-    ranks = ranks_from_scores(scores, positives)
-    ranks.tied_positives[failed] = 0
-    why = [""] * len(scores)
-    for i in np.flatnonzero(ranks.tied_positives == 0).tolist():
-        lost = np.flatnonzero(np.isnan(scores[i])).tolist()
-        pair = next((item for item in positives[i] if item in lost), lost[0])
-        why[i] = f"matching failed: {reasons[i, pair]}"
-    first = [-1 if np.isnan(row).all() else int(np.nanargmax(row)) for row in scores]
-    return Outcome(ranks, first, why)
-
-
-def _rows(queries: Queries, outcomes: tuple[Outcome, Outcome]) -> list[SampleRow]:
-    """Return one row a query: images first, then captions."""
+def _fold_rows(
+    queries: Queries,
+    outcomes: Outcomes,
+    further: tuple[Sequence[Mapping[str, float]], Sequence[Mapping[str, float]]],
+    slices: Mapping[str, int],
+) -> list[SampleRow]:
     image_ids, text_ids = queries.ids()
     images = [sample.image_id for sample in queries.samples]
     owners = [images[number] for number in queries.owner]
     return [
-        *_direction_rows(DIRECTIONS[0], image_ids, text_ids, images, outcomes[0]),
-        *_direction_rows(DIRECTIONS[1], text_ids, image_ids, owners, outcomes[1]),
+        *_direction_rows({"direction": DIRECTIONS[0], **slices}, image_ids, text_ids, images, outcomes[0], further[0]),
+        *_direction_rows({"direction": DIRECTIONS[1], **slices}, text_ids, image_ids, owners, outcomes[1], further[1]),
     ]
 
 
 def _direction_rows(
-    direction: str, own: Sequence[str], other: Sequence[str], images: Sequence[str], outcome: Outcome
+    slices: Mapping[str, str | int],
+    own: Sequence[str],
+    other: Sequence[str],
+    images: Sequence[str],
+    outcome: Outcome,
+    further: Sequence[Mapping[str, float]],
 ) -> list[SampleRow]:
     ranks = outcome.ranks
-    hits = {f"{direction}_recall@{k}": ranks.hits(k).tolist() for k in KS}
+    hits = {f"{slices['direction']}_recall@{k}": ranks.hits(k).tolist() for k in KS}
     statistics = zip(
         ranks.expected_rank().tolist(),
         ranks.above.tolist(),
@@ -334,8 +277,8 @@ def _direction_rows(
             image_id=images[i],
             response=other[outcome.first[i]] if outcome.first[i] >= 0 else "",
             status="failed" if outcome.reasons[i] else "ok",
-            scores={name: values[i] for name, values in hits.items()},
-            slices={"direction": direction},
+            scores={name: values[i] for name, values in hits.items()} | dict(further[i]),
+            slices=slices,
             statistics=dict(zip(("rank", "g", "e", "p"), row, strict=True)),
             reason=outcome.reasons[i],
         )

@@ -12,7 +12,7 @@ import pytest
 import vlbench
 
 ROOT = Path(__file__).resolve().parents[1]
-HEAVY = ("torch", "transformers", "pandas", "datasets", "open_clip", "pyarrow", "pycocoevalcap")
+HEAVY = ("torch", "transformers", "pandas", "datasets", "open_clip", "pyarrow", "pycocoevalcap", "httpx2")
 
 
 def test_every_package_is_declared() -> None:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from vlbench.errors import PluginError, UsageError
 from vlbench.plugins import load_plugins
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 GOOD = """
 import vlbench
@@ -101,3 +98,9 @@ def test_installed_plugins_register_and_a_broken_one_is_reported_by_name(tmp_pat
     strict = code.replace("p = load()", "load(strict=True)")
     failed = subprocess.run([sys.executable, "-c", strict], capture_output=True, text=True, check=False)
     assert failed.returncode != 0 and "PluginError: plugin bad_models==1.2" in failed.stderr
+
+
+def test_the_table_of_adapters_in_the_readme_is_the_registry() -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    rows = [f"| `{spec.name}` | {spec.description} |" for spec in load_plugins().adapters.values()]
+    assert "\n".join(["| adapter | models |", "| --- | --- |", *rows]) + "\n\n" in readme

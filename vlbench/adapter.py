@@ -9,6 +9,9 @@ An adapter implements the capability methods that its model has, each taking a b
     generate       prepared requests        -> n strings, without the prompt
     loglikelihood  prepared requests        -> n pairs (natural-log probability, number of tokens)
 
+An answer that could not be had may be a ``Failure`` in the place of a number or a string (not of an embedding): it
+fails that request alone.
+
 Work that can overlap with the device (resizing, tokenising) goes into the ``prepare_*`` methods: the engine calls them
 ahead in worker threads, one item at a time, so they must be safe to call from several threads.
 """
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
     from PIL import Image
+
+    from vlbench.types import Failure
 
 REQUEST_TYPES: tuple[type[Request], ...] = (EmbedImage, EmbedText, Match, Choose, Generate, LogLikelihood)
 CAPABILITIES = tuple(request.capability for request in REQUEST_TYPES)
@@ -55,19 +60,27 @@ class Prepared:
 class Adapter:
     """Base class of adapters. Override ``load`` and the capability methods of the model.
 
-    Class attributes: ``argument_names`` are the keys that ``--model-arg`` may set; ``batch_sizes`` the default number
-    of requests a batch for each capability, where the harness's own does not fit.
+    Class attributes: ``argument_names`` are the keys that ``--model-arg`` may set, ``neutral_arguments`` those among
+    them that change how the answers come and never what they are (they do not identify a result); ``prompt_family``
+    names the lines of ``vlbench.prompts`` by which the model is asked; ``provenance`` is ``unverified`` where the
+    weights that answered are not known.
 
-    Attributes: ``model`` (a ``torch.nn.Module``, if there is one, is hashed for the fingerprint and its parameters are
-    counted), ``logit_scale`` (factor on the cosine when ``match`` is derived from embeddings), ``random_weights``.
+    Attributes: ``batch_sizes`` (the default number of requests a batch for each capability, where the harness's own
+    does not fit), ``model`` (a ``torch.nn.Module``, if there is one, is hashed for the fingerprint and its parameters
+    are counted), ``logit_scale`` (factor on the cosine when ``match`` is derived from embeddings), ``random_weights``,
+    ``trained_on`` (datasets that the loaded checkpoint itself says it has seen; those of its registration are added).
     """
 
     argument_names: ClassVar[tuple[str, ...]] = ()
-    batch_sizes: ClassVar[Mapping[str, int]] = {}
+    neutral_arguments: ClassVar[frozenset[str]] = frozenset()
+    prompt_family: ClassVar[str] = ""
+    provenance: ClassVar[str] = "verified"
 
+    batch_sizes: Mapping[str, int] = {}
     model: Any = None
     logit_scale: float = 100.0
     random_weights: bool = False
+    trained_on: tuple[str, ...] = ()
 
     def __init__(self, options: LoadOptions | None = None) -> None:
         """Store ``options`` and call ``load``; raises ``UsageError`` for an argument that the adapter does not know."""
@@ -118,6 +131,14 @@ class Adapter:
         """Return the number of weights."""
         return 0 if self.model is None else sum(p.numel() for p in self.model.parameters())
 
+    def notes(self) -> Sequence[str]:
+        """Return what a reader of the model's numbers must know; it stands in every result."""
+        return ()
+
+    def counters(self) -> Mapping[str, int]:
+        """Return what the adapter counted so far, by name; it is added to the cost of a result."""
+        return {}
+
     def prepare_image(self, image: Image.Image) -> Any:
         """Turn an RGB image into what the model takes. Runs in worker threads."""
         return image
@@ -150,18 +171,18 @@ class Adapter:
         """Embed prepared texts: array or tensor of shape (n, d)."""
         raise NotImplementedError
 
-    def match(self, pairs: Sequence[tuple[Any, Any]]) -> Sequence[float]:
+    def match(self, pairs: Sequence[tuple[Any, Any]]) -> Sequence[float | Failure]:
         """Score prepared (image, text) pairs: n logits."""
         raise NotImplementedError
 
-    def choose(self, items: Sequence[Any]) -> Sequence[Sequence[float]]:
+    def choose(self, items: Sequence[Any]) -> Sequence[Sequence[float] | Failure]:
         """Score the choices of prepared ``Choose`` requests: n sequences, one number a choice."""
         raise NotImplementedError
 
-    def generate(self, items: Sequence[Any]) -> Sequence[str]:
+    def generate(self, items: Sequence[Any]) -> Sequence[str | Failure]:
         """Answer prepared ``Generate`` requests: n strings without the prompt."""
         raise NotImplementedError
 
-    def loglikelihood(self, items: Sequence[Any]) -> Sequence[tuple[float, int]]:
+    def loglikelihood(self, items: Sequence[Any]) -> Sequence[tuple[float, int] | Failure]:
         """Score prepared ``LogLikelihood`` requests: n pairs of (natural-log probability, tokens)."""
         raise NotImplementedError

@@ -1,8 +1,9 @@
 """Derived capabilities, in one place.
 
 A model that lacks a capability may still answer through another: ``match`` from embeddings (cosine times logit scale,
-Radford et al. 2021), ``choose`` from ``match`` or embeddings through a template, and ``choose`` from the log-likelihood
-of a generator. A derivation expands one request into native ones and combines their responses.
+Radford et al. 2021), ``choose`` from ``match`` or embeddings through a template, ``choose`` from the log-likelihood
+of a generator, and ``choose`` by asking a generator that follows instructions for the letter of an option. A derivation
+expands one request into native ones and combines their responses.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vlbench import letters
 from vlbench.types import (
     ChoiceScores,
     Choose,
@@ -20,6 +22,8 @@ from vlbench.types import (
     EmbedImage,
     EmbedText,
     Failure,
+    Generate,
+    Generated,
     LogLikelihood,
     LogProbability,
     Match,
@@ -33,12 +37,16 @@ if TYPE_CHECKING:
 
     from vlbench.task import Protocol
 
+INSTRUCTIONS = "follow_instructions"
+"""Stands among native capabilities for a generator that follows instructions; no request of its own."""
+
 ROUTES: dict[str, tuple[tuple[str, frozenset[str]], ...]] = {
     "match": (("match", frozenset({"match"})), ("embed", frozenset({"embed_images", "embed_texts"}))),
     "choose": (
         ("choose", frozenset({"choose"})),
         ("match", frozenset({"match"})),
         ("likelihood-per-token", frozenset({"loglikelihood"})),
+        (letters.ROUTE, frozenset({"generate", INSTRUCTIONS})),
         ("embed", frozenset({"embed_images", "embed_texts"})),
     ),
 }
@@ -92,6 +100,10 @@ class Expander:
             if way != "likelihood-less-blind":
                 return seen
             return [*seen, *(LogLikelihood((), request.prompt, choice) for choice in request.choices)]
+        if way == letters.ROUTE:
+            options = [plain_tags(choice) for choice in request.choices]
+            prompt = letters.ask(self.protocol.template, plain_tags(request.prompt), options)
+            return [Generate(request.images, prompt, letters.DECODING)]
         texts = [
             plain_tags(self.protocol.template.format(prompt=request.prompt, choice=choice))
             for choice in request.choices
@@ -112,6 +124,9 @@ class Expander:
         if isinstance(request, Match):
             return MatchScore(self._cosines(responses[:1], responses[1:])[0, 0].item(), truncated=truncated)
         assert isinstance(request, Choose)
+        if way == letters.ROUTE:
+            assert isinstance(responses[0], Generated)
+            return _chosen(responses[0], [plain_tags(choice) for choice in request.choices])
         if way in LIKELIHOOD_ROUTES:
             scores = _likelihoods(responses, len(request.choices), way)
         elif way == "match":
@@ -131,6 +146,14 @@ class Expander:
         left /= np.maximum(np.linalg.norm(left, axis=1, keepdims=True), 1e-12)
         right /= np.maximum(np.linalg.norm(right, axis=1, keepdims=True), 1e-12)
         return self.logit_scale * (left @ right.T)
+
+
+def _chosen(written: Generated, options: Sequence[str]) -> Response:
+    """Return 1 for the option that ``written`` names and 0 for the others."""
+    taken = letters.read(written.text, options)
+    if taken is None:
+        return Failure(f"the answer names no option: {written.text[:200]!r}")
+    return ChoiceScores(tuple(float(n == taken) for n in range(len(options))), truncated=written.truncated)
 
 
 def _likelihoods(responses: Sequence[Response], choices: int, way: str) -> np.ndarray:

@@ -20,7 +20,18 @@ from vlbench.specs import AdapterSpec, DatasetSpec, ModelSpec, TaskSpec
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-BUILTIN = ("vlbench.adapters.builtin", "vlbench.adapters.open_clip", "vlbench.tasks.builtin", "vlbench.data.registry")
+BUILTIN = (
+    "vlbench.adapters.builtin",
+    "vlbench.adapters.open_clip",
+    "vlbench.adapters.clip",
+    "vlbench.adapters.blip",
+    "vlbench.adapters.vision_encoder_decoder",
+    "vlbench.adapters.chat",
+    "vlbench.adapters.openai_api",
+    "vlbench.adapters.baseline",
+    "vlbench.tasks.builtin",
+    "vlbench.data.registry",
+)
 ENTRY_POINT_GROUP = "vlbench"
 
 SpecT = TypeVar("SpecT", ModelSpec, AdapterSpec, TaskSpec, DatasetSpec)

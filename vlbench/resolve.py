@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vlbench import hub
 from vlbench.errors import UsageError
 from vlbench.plugins import nearest
 
@@ -28,10 +29,13 @@ class ResolvedModel:
     trained_on: tuple[str, ...]
 
 
-def resolve_model(name: str, plugins: Plugins, arguments: Mapping[str, str]) -> ResolvedModel:
-    """Resolve a registered name, ``adapter:checkpoint``, or a checkpoint folder or file.
+def resolve_model(
+    name: str, plugins: Plugins, arguments: Mapping[str, str], revision: str | None = None
+) -> ResolvedModel:
+    """Resolve a registered name, ``adapter:checkpoint``, a checkpoint folder or file, or a hub repository ORG/NAME.
 
-    ``arguments`` of the user override those of the registration. Raises ``UsageError`` with the nearest names.
+    Of a repository only its ``config.json`` is fetched, which tells the adapter. ``arguments`` of the user override
+    those of the registration. Raises ``UsageError`` with the nearest names, ``ModelError`` where the hub refuses.
     """
     if name in plugins.models:
         spec = plugins.models[name]
@@ -45,10 +49,15 @@ def resolve_model(name: str, plugins: Plugins, arguments: Mapping[str, str]) -> 
         return ResolvedModel(name, prefix, plugins.adapters[prefix].load(), checkpoint, arguments, ())
     path = Path(name)
     if path.exists():
-        for adapter_spec in plugins.adapters.values():
-            if adapter_spec.claims is not None and adapter_spec.claims(path):
-                label = path.resolve().name
-                return ResolvedModel(label, adapter_spec.name, adapter_spec.load(), str(path), arguments, ())
-        raise UsageError(f"no adapter knows the checkpoint {name}; say which: --model ADAPTER:{name}")
+        return _claimed(path, path.resolve().name, str(path), plugins, arguments)
+    if hub.is_repository(name):
+        return _claimed(hub.config_folder(name, revision), name, name, plugins, arguments)
     known = [*plugins.models, *(f"{adapter}:" for adapter in plugins.adapters)]
     raise UsageError(f"unknown model {name!r}{nearest(name, known)} (vlbench list models)")
+
+
+def _claimed(path: Path, name: str, checkpoint: str, plugins: Plugins, arguments: Mapping[str, str]) -> ResolvedModel:
+    for spec in plugins.adapters.values():
+        if spec.claims is not None and spec.claims(path):
+            return ResolvedModel(name, spec.name, spec.load(), checkpoint, arguments, ())
+    raise UsageError(f"no adapter knows the checkpoint {checkpoint}; say which: --model ADAPTER:{checkpoint}")

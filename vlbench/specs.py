@@ -84,7 +84,11 @@ class TaskSpec:
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """A dataset in its official layout."""
+    """A dataset in its official layout.
+
+    ``loader`` is the import path ``"module:function"`` of what reads a split from a folder; its module has ``FILES``,
+    the names under which the annotations of each split may lie. Without it ``vlbench data`` cannot look at the data.
+    """
 
     name: str
     description: str
@@ -92,3 +96,4 @@ class DatasetSpec:
     licence: str
     source: str
     citation: str = ""
+    loader: str = ""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from vlbench.errors import UnsupportedTask, UsageError
 from vlbench.types import Dataset, ImageRef, Metric, Request, Response, SampleRow
@@ -97,12 +97,15 @@ class Task(Generic[SampleT]):
         """Return what a reader of the numbers must know: distortions by a subset, and the like."""
         return ()
 
-    def predictions(self, path: Path, dataset: Dataset[SampleT]) -> Mapping[str, str]:
-        """Read a file in the official results format: answer by sample id. Tasks without one raise ``UsageError``."""
+    def predictions(self, path: Path, dataset: Dataset[SampleT]) -> Any:
+        """Read a file in the official results format, for ``score_predictions``: usually the answer by sample id.
+
+        Tasks without such a format raise ``UsageError``.
+        """
         raise UsageError(f"{self.name} has no official results format that can be scored")
 
-    def score_predictions(self, predictions: Mapping[str, str], dataset: Dataset[SampleT]) -> list[SampleRow]:
-        """Score predictions by the same rules as a model's responses."""
+    def score_predictions(self, predictions: Any, dataset: Dataset[SampleT]) -> list[SampleRow]:
+        """Score what ``predictions`` returned by the same rules as a model's responses."""
         raise UsageError(f"{self.name} has no official results format that can be scored")
 
     def predictions_protocol(self) -> Protocol:

@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL import Image as PILImage
 
+    from vlbench.edits import Edit
+
 MAX_IMAGE_PIXELS = 178_956_970
 """Pixels above which an image is refused (a decompression bomb); the limit at which Pillow raises."""
 
 
 class ByteSource(Protocol):
-    """Where the bytes of a dataset lie: a folder now; a hub repository or a tar file later."""
+    """Where the bytes of a dataset lie: a folder, a repository on the hub, tar files."""
 
     def read(self, name: str) -> bytes:
         """Return the bytes of ``name``; raise ``DataError`` where it cannot be read."""
@@ -64,26 +66,41 @@ class Region:
 
 @dataclass(frozen=True)
 class ImageRef:
-    """A lazy reference to an encoded image; nothing is decoded or held in memory until ``load``."""
+    """A lazy reference to an encoded image; nothing is decoded or held in memory until ``load``.
+
+    ``edits`` are applied in order when the image is decoded; ``regions`` are in pixels of the picture that results.
+    """
 
     source: ByteSource = field(repr=False, compare=False)
     name: str
     regions: tuple[Region, ...] = ()
+    edits: tuple[Edit, ...] = ()
 
     @cached_property
     def key(self) -> str:
-        """SHA-256 over the image bytes and its regions; of a file that cannot be read, over its name."""
+        """SHA-256 over the image bytes, its regions and edits; of a file that cannot be read, over its name."""
         from vlbench.errors import DataError
 
-        regions = [dataclasses.astuple(r) for r in self.regions]
+        about: list[object] = [[dataclasses.astuple(r) for r in self.regions]]
+        if self.edits:
+            about.append([edit.content() for edit in self.edits])
         try:
-            return content_key(self.source.digest(self.name), regions)
+            return content_key(self.source.digest(self.name), *about)
         except DataError:
             # The request must still be planned, so that it fails as one sample and not as the whole run.
-            return content_key("unreadable", self.source.describe(self.name), regions)
+            return content_key("unreadable", self.source.describe(self.name), *about)
 
     def load(self) -> PILImage.Image:
-        """Decode into an RGB ``PIL.Image``; raises ``DataError`` naming the file where it does not decode."""
+        """Decode into an RGB ``PIL.Image`` and apply the edits.
+
+        Raises ``DataError`` naming the file where it does not decode or an edit cannot be made.
+        """
+        image = self._decode()
+        for edit in self.edits:
+            image = edit.apply(image, self.source.describe(self.name))
+        return image
+
+    def _decode(self) -> PILImage.Image:
         from PIL import Image
 
         from vlbench.errors import DataError
@@ -333,7 +350,8 @@ class Dataset(Generic[SampleT]):
     """The samples of one split with what is needed to tell whether they are the official ones.
 
     ``counts`` are what was found, ``official_counts`` what the full split has ({} where it is not known);
-    ``fingerprint`` hashes sample ids and annotations.
+    ``fingerprint`` hashes sample ids and annotations; ``origin`` is the repository with its revision, or the address,
+    that the data came from, and empty for a folder of the user's.
     """
 
     name: str
@@ -342,6 +360,7 @@ class Dataset(Generic[SampleT]):
     counts: Mapping[str, int]
     official_counts: Mapping[str, int]
     fingerprint: str
+    origin: str = ""
 
     @property
     def partial(self) -> bool:

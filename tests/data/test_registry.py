@@ -5,12 +5,27 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from vlbench.data import coco, flickr30k, gqa, okvqa, vcr, vizwiz, vqa
+from vlbench.data import (
+    coco,
+    flickr8k,
+    flickr30k,
+    gqa,
+    image_folder,
+    okvqa,
+    sugarcrepe,
+    vcr,
+    visual_genome,
+    vizwiz,
+    vqa,
+    winoground,
+)
 from vlbench.data.registry import vlbench_register_datasets
 
 
 def test_registered_splits_are_those_of_the_loaders() -> None:
-    known = {module.NAME: set(module.FILES) for module in (coco, flickr30k, vqa, vcr, okvqa, gqa, vizwiz)}
+    modules = (coco, flickr30k, flickr8k, vqa, vcr, visual_genome, winoground, sugarcrepe, okvqa, gqa, vizwiz)
+    known = {module.NAME: set(module.FILES) for module in modules}
+    known[image_folder.NAME] = set(image_folder.SPLITS)
     specs = list(vlbench_register_datasets())
     assert {spec.name: set(spec.splits) for spec in specs} == known
     assert all(spec.licence and spec.source and spec.citation and spec.description for spec in specs)

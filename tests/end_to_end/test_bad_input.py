@@ -211,7 +211,11 @@ def test_scoring_without_what_it_takes(root: Path) -> None:
     refused(vlbench(*given, "--data", root, "--split", "test2015"), "no vqa annotations for split test2015")
     refused(vlbench(*given[:4], root / "nothing.json", "--data", root), f"file {root / 'nothing.json'} is missing")
     refused(vlbench(*given[:4], root, "--data", root), f"file {root} cannot be read (Is a directory)")
-    refused(vlbench("score", "--task", "vcr", "--predictions", path, "--data", root), "vcr has no official results")
+    layouts.vcr(root / "vcr")
+    vcr = ("score", "--task", "vcr", "--predictions", path, "--data", root)
+    refused(vlbench(*vcr), f"{path} lacks columns of the official table: annot_id, answer_0, ")
+    retrieval = ("score", "--task", "coco_retrieval", "--predictions", path, "--references", layouts.coco(root / "x"))
+    refused(vlbench(*retrieval), f"{path}: the document is a list, not an object")
     captions = ("score", "--task", "coco_caption", "--predictions", path)
     refused(vlbench(*captions, "--references", path), path, "record [0] has no 'image'")
 

@@ -222,6 +222,21 @@ def test_models_that_were_trained_on_the_dataset_have_a_table_of_their_own(
     assert ("trained on" in groups[-1].title) == seen
 
 
+def test_models_that_saw_only_the_images_have_a_table_of_their_own_too() -> None:
+    """A captioner trained on COCO is neither zero-shot on VQA nor fine-tuned for it."""
+    makers = {"tuned": ("vqa:train2014",), "captioner": ("laion-2b", "coco"), "clip": ("wit-400m",)}
+    groups = group_results([vqa(name, 0.5, model={"trained_on": names}) for name, names in makers.items()])
+    assert [(group.entries[0].label, group.exposure, group.seen) for group in groups] == [
+        ("tuned", "dataset", True),
+        ("captioner", "images", False),
+        ("clip", "", False),
+    ]
+    text = render(groups)
+    assert "trained on vqa" in text and "trained on images of" in " ".join(text.split())
+    assert "tuned: trained on vqa:train2014" in text
+    assert "captioner: its images were seen in training on coco" in text
+
+
 def test_ties_are_all_marked_and_lower_can_be_better() -> None:
     (group,) = group_results([retrieval("a", 0.5), retrieval("b", 0.5), retrieval("clip-vit-b16", 0.4)])
     best = {entry.label: entry.best for entry in group.entries}

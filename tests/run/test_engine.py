@@ -14,7 +14,18 @@ from vlbench.data.source import LocalFolder
 from vlbench.errors import EvaluationFailed
 from vlbench.run.engine import BatchDone, BatchSplit, LocalEngine
 from vlbench.run.plan import plan
-from vlbench.types import Embedding, EmbedImage, EmbedText, Failure, ImageRef, Request, Response
+from vlbench.types import (
+    Decoding,
+    Embedding,
+    EmbedImage,
+    EmbedText,
+    Failure,
+    Generate,
+    Generated,
+    ImageRef,
+    Request,
+    Response,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,6 +89,21 @@ def test_an_error_that_one_item_provokes_fails_that_item_alone() -> None:
     failure = answers[requests[1].key]
     assert isinstance(failure, Failure) and failure.reason == "RuntimeError: this text provokes an error"
     assert [isinstance(answers[r.key], Embedding) for r in requests] == [True, False, True]
+
+
+def test_a_failure_that_the_adapter_returns_fails_its_item_and_asks_nothing_again() -> None:
+    class Refuses(Colours):
+        def generate(self, items: Sequence[Any]) -> list[str | Failure]:
+            self.calls.append(("generate", len(items)))
+            return [Failure("refused") if "bad" in item.request.prompt else item.request.prompt for item in items]
+
+    adapter = Refuses()
+    requests = [Generate((), prompt, Decoding()) for prompt in ("red", "bad", "green")]
+    (event,) = LocalEngine(adapter, workers=1).run(plan(requests, lambda _: 4))
+    assert isinstance(event, BatchDone) and adapter.calls == [("generate", 3)]
+    shown = {r.prompt: a for r, a in zip(event.batch.requests, event.responses, strict=True) if isinstance(r, Generate)}
+    assert isinstance(shown["bad"], Failure) and shown["bad"].reason == "refused"
+    assert isinstance(shown["red"], Generated) and shown["red"].text == "red"
 
 
 def test_a_model_that_answers_nothing_ends_the_run() -> None:

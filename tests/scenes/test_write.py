@@ -17,10 +17,12 @@ from PIL import Image
 
 from vlbench.data.coco import load_coco
 from vlbench.data.flickr30k import load_flickr30k
+from vlbench.data.scene_graphs import load_attribute_probes, load_relation_probes
 from vlbench.data.scenes import cache, captions, questions, render, scene, split
 from vlbench.data.scenes.write import DATASETS, write_official
 from vlbench.data.source import LocalFolder
 from vlbench.data.vcr import load_vcr
+from vlbench.data.visual_genome import load_questions, load_regions
 from vlbench.data.vqa import load_vqa
 from vlbench.errors import DataError, UsageError
 
@@ -70,6 +72,10 @@ def test_bundled_benchmark_is_read_by_the_ordinary_loaders(bundled: Path) -> Non
     assert (vqa.split, len(vqa.samples)) == ("val2014", 3000)
     vcr = load_vcr(LocalFolder(bundled / "vcr"))
     assert (vcr.split, len(vcr.samples)) == ("val", 1000)
+    genome = LocalFolder(bundled / "visual_genome")
+    for loaded, samples in ((load_questions(genome), 3000), (load_regions(genome), 2430)):
+        assert (loaded.split, loaded.counts["images"], len(loaded.samples)) == ("densecap-test", 500, samples)
+    assert load_attribute_probes(genome).counts["probes"] > 500 < load_relation_probes(genome).counts["probes"]
 
 
 def test_every_picture_that_a_test_split_names_is_there(bundled: Path) -> None:
@@ -78,6 +84,7 @@ def test_every_picture_that_a_test_split_names_is_there(bundled: Path) -> None:
         load_flickr30k(LocalFolder(bundled / "flickr30k")),
         load_vqa(LocalFolder(bundled / "vqa")),
         load_vcr(LocalFolder(bundled / "vcr")),
+        load_questions(LocalFolder(bundled / "visual_genome")),
     )
     for dataset in datasets:
         images = {sample.image for sample in dataset.samples}
@@ -93,6 +100,7 @@ def test_pictures_on_disk_are_the_drawn_ones(bundled: Path) -> None:
         "flickr30k/flickr30k-images/200003.png": scene("flickr-test", 2),
         "coco/train2014/COCO_train2014_000000100001.png": scene("val", 0),
         "visual_genome/VG_100K/100500.png": scene("val", 499),
+        "visual_genome/VG_100K/1.png": scene("test", 0),
     }
     for name, drawn in places.items():
         with Image.open(bundled / name) as picture:
@@ -108,9 +116,10 @@ def test_no_test_scene_is_among_the_training_files(bundled: Path) -> None:
     assert {row["filepath"] for row in karpathy if row["split"] != "test"} == {"train2014"}
     train = {row["id"] for row in read(bundled / "coco" / "annotations" / "captions_train2014.json")["images"]}
     train |= {row["image_id"] for row in read(bundled / "vqa" / "v2_mscoco_train2014_annotations.json")["annotations"]}
-    train |= {row["image_id"] for row in read(bundled / "visual_genome" / "image_data.json")}
     assert not train & test
     assert len(train) == 1500
+    parts = read(bundled / "visual_genome" / "densecap_splits.json")
+    assert set(parts["test"]) == test and not train & test and set(parts["val"]) <= train and not parts["train"]
 
 
 def test_bundled_vqa_has_train_answers_for_a_shortlist(bundled: Path) -> None:
@@ -230,6 +239,8 @@ def test_visual_genome_layout(small: Path) -> None:
             assert short["object_id"] == long["object"]["object_id"]
     assert {len(row["regions"]) for row in read(folder / "region_descriptions.json")} <= {1, 3, 5, 7}
     assert {len(row["qas"]) for row in read(folder / "question_answers.json")} == {6}
+    parts = read(folder / "densecap_splits.json")
+    assert parts == {"train": [s.scene_id for s in split("train", 12)], "val": [], "test": []}
 
 
 def test_vcr_rows_have_the_official_fields(small: Path) -> None:

@@ -63,6 +63,17 @@ def coco(root: Path) -> Path:
     return path
 
 
+def coco2017(root: Path) -> Path:
+    """Write val2017, whose file names are bare numbers, and return the annotation file."""
+    document = coco_document()
+    for image in document["images"]:
+        image["file_name"] = f"{image['id']:012d}.jpg"
+        picture(root / "val2017" / image["file_name"], COLOURS[image["id"]])
+    path = root / "annotations" / "captions_val2017.json"
+    write(path, document)
+    return path
+
+
 def karpathy_document() -> Json:
     """Two test images, one restval image; sentids are the COCO annotation ids."""
     images = []
@@ -101,6 +112,31 @@ def flickr30k(root: Path, folder: str = "flickr30k-images") -> Path:
     path = root / "dataset_flickr30k.json"
     write(path, flickr30k_document())
     return path
+
+
+def flickr8k_document() -> Json:
+    return flickr30k_document() | {"dataset": "flickr8k"}
+
+
+FLICKR8K_TOKENS = """\
+1000268201_693b08cb0e.jpg#0\tA child in a pink dress is climbing up a set of stairs in an entry way .
+1000268201_693b08cb0e.jpg#1\tA girl going into a wooden building .
+1001773457_577c3a7d70.jpg#0\tA black dog and a spotted dog are fighting
+1001773457_577c3a7d70.jpg#1\tTwo dogs of different breeds looking at each other on the road .
+2258277193_586949ec62.jpg.1#0\tpeople waiting for the subway
+1002674143_1b742ab4b8.jpg#0\tA man riding a motor bike.
+"""
+
+
+def flickr8k(root: Path, folder: str = "Flicker8k_Dataset") -> tuple[Path, Path]:
+    """Write the original files with an image that is in no list, as there is one, and return tokens and list."""
+    for name, colour in (("1001773457_577c3a7d70", "red"), ("1000268201_693b08cb0e", "green")):
+        picture(root / folder / f"{name}.jpg", colour)
+    paths = root / "Flickr8k.token.txt", root / "Flickr_8k.testImages.txt"
+    write(paths[0], FLICKR8K_TOKENS)
+    write(paths[1], "1001773457_577c3a7d70.jpg\n1000268201_693b08cb0e.jpg\n")
+    write(root / "Flickr_8k.devImages.txt", "1002674143_1b742ab4b8.jpg\n")
+    return paths
 
 
 QUESTIONS = [
@@ -204,6 +240,11 @@ def vcr_items() -> list[Json]:
             "question_number": 1,
         },
     ]
+
+
+def vcr_test_items() -> list[Json]:
+    """The items without labels, as in the test split."""
+    return [{key: value for key, value in item.items() if "label" not in key} for item in vcr_items()]
 
 
 def vcr_metadata() -> Json:

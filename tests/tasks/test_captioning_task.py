@@ -31,6 +31,17 @@ class TestCocoCaptionContract(TaskContract):
         return DataRoot(tmp_path)
 
 
+class TestCoco2017CaptionContract(TestCocoCaptionContract):
+    @pytest.fixture
+    def root(self, tmp_path: Path) -> DataRoot:
+        layouts.coco2017(tmp_path / "coco")
+        return DataRoot(tmp_path)
+
+    def test_the_images_are_found(self, task: CocoCaption, root: DataRoot) -> None:
+        dataset = task.load(root, None, None)
+        assert dataset.split == "val2017" and all(s.image.source.exists(s.image.name) for s in dataset.samples)
+
+
 @pytest.fixture
 def root(tmp_path: Path) -> DataRoot:
     layouts.coco(tmp_path)

@@ -119,8 +119,55 @@ def test_what_cannot_be_is_said() -> None:
         Vcr({"likelihood": "best"})
 
 
-def test_a_split_without_labels_is_refused(root: DataRoot) -> None:
-    items = layouts.vcr_items()
-    layouts.write(root.path / "test.jsonl", layouts.lines(items))
-    with pytest.raises(DataError, match="split test has no labels"):
-        Vcr().load(root, "test", None)
+def test_rationales_of_an_unlabelled_item_are_asked_for_each_answer(root: DataRoot) -> None:
+    layouts.write(root.path / "test.jsonl", layouts.lines(layouts.vcr_test_items()))
+    task = Vcr()
+    dataset = task.load(root, "test", None)
+
+    def answer(request: Request) -> Response:
+        assert isinstance(request, Choose)
+        if request.prompt.endswith("A dog."):
+            return Failure("too long")
+        return scores(*(float(len(choice)) for choice in request.choices))
+
+    requests = [
+        request for request in next(task.rounds(dataset, task.protocol(CHOOSES))) if isinstance(request, Choose)
+    ]
+    sample = dataset.samples[1]
+    assert [request.prompt for request in requests[5:]] == [
+        "What is [bottle1]?",
+        *(f"What is [bottle1]? {text}" for text in sample.answers),
+    ]
+    rows = drive(task, dataset, task.protocol(CHOOSES), answer)
+    assert [row.status for row in rows] == ["ok", "failed"] and [row.scores for row in rows] == [{}, {}]
+    assert rows[0].response == "1 0 0 0 0"
+    metrics = task.aggregate(rows, dataset)
+    assert {metric.value for metric in metrics.values()} == {None}
+    assert metrics["q_to_ar"].reason == "split test has no labels; its scores come from the leaderboard"
+
+
+def test_the_submission_holds_all_items_of_the_test_split_alone(root: DataRoot) -> None:
+    """And read back against labels it scores as the rows would."""
+    task = Vcr()
+    labelled = task.load(root, None, None)
+    assert task.submission([], labelled) is None
+    layouts.write(root.path / "test.jsonl", layouts.lines(layouts.vcr_test_items()))
+    dataset = task.load(root, "test", None)
+
+    def answer(request: Request) -> Response:
+        assert isinstance(request, Choose)
+        return scores(*(float(len(choice)) for choice in request.choices))
+
+    rows = drive(task, dataset, task.protocol(CHOOSES), answer)
+    submitted = task.submission(rows, dataset)
+    assert submitted is not None
+    name, table = submitted
+    assert name == "vcr_test.csv"
+    (root.path / name).write_bytes(table)
+    from_file = task.score_predictions(task.predictions(root.path / name, labelled), labelled)
+    from_model = drive(task, labelled, task.protocol(CHOOSES), answer)
+    assert [(r.sample_id, dict(r.scores), r.response) for r in from_file] == [
+        (r.sample_id, dict(r.scores), r.response) for r in from_model
+    ]
+    with pytest.raises(DataError, match="split test has no labels to score against"):
+        task.predictions(root.path / name, dataset)

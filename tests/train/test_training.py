@@ -146,3 +146,16 @@ def test_pretrain_finetune_and_run_on_official_layouts(tmp_path: Path) -> None:
     assert len(list((tmp_path / "results").glob("*.json"))) == 2
     again = vlbench(*steps[1])
     assert again.returncode == 2 and "holds a finished checkpoint already" in again.stderr
+
+
+def test_a_model_trained_on_a_folder_names_its_datasets_not_the_folder(tmp_path: Path) -> None:
+    """The folder's path once stood in results, and no table could tell that the model had seen COCO."""
+    from vlbench.data.scenes.write import write_official
+    from vlbench.data.source import DataRoot
+    from vlbench.train.examples import FolderSource, ScenesSource
+
+    write_official(tmp_path / "data", splits=("train",), train_count=2)
+    root = DataRoot(tmp_path / "data")
+    assert FolderSource(root, ("itc", "vqa", "vcr")).trained_on == ("coco:karpathy-train", "vqa:train2014", "vcr:train")
+    assert FolderSource(root, ("vcr",)).trained_on == ("vcr:train",)
+    assert ScenesSource(7).trained_on == ("scenes-train:7",)

@@ -23,7 +23,8 @@ def _version(value: bool) -> None:
 
 def build_app() -> typer.Typer:
     """Return the application with all built-in verbs."""
-    from vlbench.cli import data, lists, run, train
+    from vlbench.cli import data, lists, new, run, train
+    from vlbench.cli.doctor import doctor
     from vlbench.cli.leaderboard import leaderboard_app
     from vlbench.cli.score import score
 
@@ -51,6 +52,8 @@ def build_app() -> typer.Typer:
     app.command("score")(score)
     app.add_typer(leaderboard_app, name="leaderboard")
     app.add_typer(data.data_app, name="data")
+    app.add_typer(new.new_app, name="new")
+    app.command("doctor")(doctor)
     app.command("pretrain")(train.pretrain)
     app.command("finetune")(train.finetune)
     return app

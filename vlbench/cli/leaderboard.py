@@ -33,24 +33,31 @@ def show(
     form: Annotated[str, typer.Option("--format", metavar="|".join(FORMATS), help="How to print.")] = "table",
     task: Annotated[str | None, typer.Option(help="Only these tasks; several by commas.")] = None,
     all_metrics: Annotated[bool, typer.Option("--all-metrics", help="Also metrics of slices (by type).")] = False,
+    references: Annotated[
+        bool, typer.Option("--references", help="Published scores beside each result that they agree with.")
+    ] = False,
 ) -> None:
     """Show results as tables, one a signature: a column never mixes what cannot be compared."""
     from vlbench.leaderboard.export import to_csv, to_json, to_markdown
     from vlbench.leaderboard.groups import group_results, in_order
+    from vlbench.leaderboard.references import load_references
     from vlbench.leaderboard.store import load_results
     from vlbench.leaderboard.table import print_table, write_text
     from vlbench.plugins import nearest
 
     if form not in FORMATS:
         raise UsageError(f"unknown --format {form!r}{nearest(form, FORMATS)} ({', '.join(FORMATS)})")
+    if references and form == "csv":
+        raise UsageError("--references is not for CSV, which has one row a result; take --format json")
+    published = load_references() if references else ()
     results = in_order(_of_tasks(load_results(folder or [Path("vlbench-results")]), task))
     if form == "table":
-        print_table(results, all_metrics=all_metrics)
+        print_table(results, all_metrics=all_metrics, references=published)
     elif form == "markdown":
-        write_text(to_markdown(group_results(results), all_metrics=all_metrics))
+        write_text(to_markdown(group_results(results), all_metrics=all_metrics, references=published))
     else:
         groups = group_results(results)
-        sys.stdout.write(to_json(groups) if form == "json" else to_csv(groups))
+        sys.stdout.write(to_json(groups, published) if form == "json" else to_csv(groups))
 
 
 def _of_tasks(results: Sequence[Result], task: str | None) -> Sequence[Result]:

@@ -27,7 +27,13 @@ def show(
         rows = [{"name": name, "description": "loaded"} for name, _ in plugins.manager.list_name_plugin()]
     elif kind == "tasks":
         rows = [
-            {"name": t.name, "description": t.description, "dataset": t.dataset, "primary metric": t.primary_metric}
+            {
+                "name": t.name,
+                "description": t.description,
+                "dataset": t.dataset,
+                "primary metric": t.primary_metric,
+                "in all": "yes" if t.default else "no",
+            }
             for t in plugins.tasks.values()
         ]
     elif kind == "datasets":

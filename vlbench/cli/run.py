@@ -29,7 +29,11 @@ def run(
     model_arg: Annotated[list[str] | None, typer.Option(metavar="[MODEL:]KEY=VALUE", help="For the adapter.")] = None,
     task_arg: Annotated[list[str] | None, typer.Option(metavar="[TASK:]KEY=VALUE", help="For the task.")] = None,
     data: Annotated[
-        str | None, typer.Option(help="Folder with the datasets, or scenes. Default: $VLBENCH_DATA, else scenes.")
+        str | None,
+        typer.Option(
+            help="Folder with the datasets, hub, hf:org/name[@revision], wds:FOLDER-or-URL, or scenes. "
+            "Default: $VLBENCH_DATA, else scenes."
+        ),
     ] = None,
     split: Annotated[str | None, typer.Option(help="Split; default: the first that the data holds.")] = None,
     limit: Annotated[int | None, typer.Option(help="Only the first N samples (in the signature).")] = None,
@@ -60,7 +64,7 @@ def run(
         if task != "all":
             plugins.task(task)
     options = RunOptions(
-        data=data_folder(data),
+        data=data_root(data),
         split=split,
         limit=limit,
         batch_size=None if batch_size == "auto" else _number("--batch-size", batch_size),
@@ -107,9 +111,10 @@ def _run_models(
     if as_json:
         sys.stdout.write(json.dumps([result.to_json() for result in results], indent=2) + "\n")
     else:
+        from vlbench.leaderboard.references import NEAREST, load_references
         from vlbench.leaderboard.table import print_table
 
-        print_table(results)
+        print_table(results, references=load_references(), nearest=NEAREST)
         for report in reports:
             for task, reason in report.unsupported.items():
                 reporter.say(f"not run: {task}: {reason}")
@@ -140,14 +145,10 @@ def _number(option: str, value: str) -> int:
     return int(value)
 
 
-def data_folder(data: str | None) -> Path | None:
-    """Return the folder that ``--data`` or ``VLBENCH_DATA`` names, or None for the bundled scenes."""
+def data_root(data: str | None) -> str | None:
+    """Return what ``--data`` or ``VLBENCH_DATA`` names (``vlbench.data.roots``), or None for the bundled scenes."""
     chosen = data or os.environ.get("VLBENCH_DATA") or "scenes"
-    if chosen == "scenes":
-        return None
-    if chosen == "hub":
-        raise UsageError("--data hub is not available yet; give a folder in the official layout (docs/datasets.md)")
-    return Path(chosen)
+    return None if chosen == "scenes" else chosen
 
 
 def key_values(given: Sequence[str] | None, target: str, targets: Sequence[str]) -> dict[str, str]:

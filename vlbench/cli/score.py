@@ -30,7 +30,7 @@ def score(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")] = False,
 ) -> None:
     """Score a predictions file in an official results format, without a model."""
-    from vlbench.cli.run import data_folder, key_values
+    from vlbench.cli.run import data_root, key_values
     from vlbench.plugins import load_plugins
     from vlbench.run.driver import check_output
     from vlbench.run.progress import StderrReporter
@@ -44,7 +44,7 @@ def score(
     reporter = StderrReporter()
     for error in plugins.errors:
         reporter.warn(error)
-    root = None if references is not None else data_folder(data)
+    root = None if references is not None else data_root(data)
     dataset = load_truth(chosen, references, root, split)
     command = ("vlbench", *sys.argv[1:])
     result, rows = score_file(chosen, dataset, predictions, reporter, name=name, command=command)

@@ -43,12 +43,12 @@ def pretrain(
     device: Device = "auto",
 ) -> None:
     """Train a new built-in model; the result is a checkpoint folder that --model takes."""
-    from vlbench.cli.run import data_folder
+    from vlbench.cli.run import data_root
     from vlbench.train.run import pretrain as train
 
     chosen = _recipe(recipe, objectives, steps, batch_size, learning_rate, seed)
     _check(output, save_dtype, device)
-    train(data_folder(data), chosen, output, dtype=save_dtype, device=device, say=_say)
+    train(data_root(data), chosen, output, dtype=save_dtype, device=device, say=_say)
     _say(f"checkpoint in {output} (vlbench run --model {output})")
 
 
@@ -67,7 +67,7 @@ def finetune(
     device: Device = "auto",
 ) -> None:
     """Go on training a built-in model for one task or several."""
-    from vlbench.cli.run import data_folder
+    from vlbench.cli.run import data_root
     from vlbench.train.run import finetune as train
 
     tasks = [name.strip() for name in task.split(",") if name.strip()]
@@ -75,7 +75,7 @@ def finetune(
         raise UsageError("--task is empty")
     chosen = _recipe(recipe, objectives, steps, batch_size, learning_rate, seed)
     _check(output, save_dtype, device)
-    train(model, tasks, data_folder(data), chosen, output, dtype=save_dtype, device=device, say=_say)
+    train(model, tasks, data_root(data), chosen, output, dtype=save_dtype, device=device, say=_say)
     _say(f"checkpoint in {output} (vlbench run --model {output})")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from vlbench.data.source import parse_json
 from vlbench.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -13,6 +14,11 @@ if TYPE_CHECKING:
     from vlbench.data.source import LocalFolder
 
 SHOWN = 5
+
+
+class NoSuchSplit(DataError):
+    """The file is sound, and holds other splits than the one asked for."""
+
 
 SampleT = TypeVar("SampleT")
 KindT = TypeVar("KindT")
@@ -67,6 +73,13 @@ class Table:
         if not rows:
             raise DataError(f"{where} has no {key or 'records'}")
         return cls(rows, name)
+
+    @classmethod
+    def read_lines(cls, folder: LocalFolder, name: str) -> Table:
+        """Return the records of a file with one JSON document a line; raises ``DataError`` as ``read`` does."""
+        where = folder.describe(name)
+        lines = enumerate(folder.read(name).splitlines(), 1)
+        return cls.read([parse_json(line, f"{where} line {n}") for n, line in lines if line.strip()], "", where)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -138,6 +151,6 @@ def pick_split(
             return name, found
     looked = first_few(dict.fromkeys(name for candidate in wanted for name in files[candidate]))
     raise DataError(
-        f"no {dataset} annotations for split {' or '.join(wanted)} in {folder.path}: looked for {looked}; "
+        f"no {dataset} annotations for split {' or '.join(wanted)} in {folder.describe('')}: looked for {looked}; "
         "check --data and --split"
     )

@@ -48,6 +48,14 @@ def _files(split: str) -> tuple[str, ...]:
 FILES = {split: _files(split) for split in OFFICIAL_COUNTS}
 
 
+TRAIN_SPLITS = ("karpathy-train", "train2014", "train2017")
+
+
+def train_split(folder: LocalFolder) -> str | None:
+    """Return the first train split that the folder has, or None."""
+    return next((split for split in TRAIN_SPLITS if folder.first(*FILES[split]) is not None), None)
+
+
 def load_coco(folder: LocalFolder, split: str | None = None, limit: int | None = None) -> Dataset[CaptionedImage]:
     """Read the captions of a split; no image is opened.
 

@@ -24,6 +24,7 @@ OFFICIAL_COUNTS: Mapping[str, Mapping[str, int]] = {
     "val": {"images": 1_014, "captions": 5_070},
     "test": {"images": 1_000, "captions": 5_000},
 }
+IMAGE_FOLDERS = ("flickr30k-images", "flickr30k_images", "images", "")
 FILES = dict.fromkeys(OFFICIAL_COUNTS, ("dataset_flickr30k.json", "annotations/dataset_flickr30k.json"))
 
 
@@ -34,5 +35,6 @@ def load_flickr30k(folder: LocalFolder, split: str | None = None, limit: int | N
     unknown split or a limit below 1.
     """
     split, name = pick_split(split, FILES, ("test",), folder, NAME)
-    samples = karpathy_samples(folder.read_json(name), (split,), folder, folder.describe(name), "")
+    document, where = folder.read_json(name), folder.describe(name)
+    samples = karpathy_samples(document, (split,), folder, where, "", IMAGE_FOLDERS)
     return captions_dataset(NAME, split, limited(samples, limit), OFFICIAL_COUNTS[split])

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from vlbench.data.checks import Table, refuse, refuse_duplicates
-from vlbench.errors import DataError
+from vlbench.data.checks import NoSuchSplit, Table, refuse, refuse_duplicates
 from vlbench.types import Caption, CaptionedImage, ImageRef
 
 if TYPE_CHECKING:
@@ -14,16 +13,19 @@ if TYPE_CHECKING:
 
     from vlbench.data.source import LocalFolder
 
-IMAGE_FOLDERS = ("flickr30k-images", "flickr30k_images", "images", "")
-"""Folders in which images without ``filepath`` may lie; the first is the official one."""
-
 
 def karpathy_samples(
-    document: Any, parts: Sequence[str], folder: LocalFolder, where: str, id_key: str
+    document: Any,
+    parts: Sequence[str],
+    folder: LocalFolder,
+    where: str,
+    id_key: str,
+    image_folders: Sequence[str] = ("images", ""),
 ) -> list[CaptionedImage]:
     """Return the images of the named ``parts`` of the file, in its order.
 
-    ``id_key`` is ``cocoid``, or empty where the stem of the file name is the id. Raises ``DataError`` naming the file
+    ``id_key`` is ``cocoid``, or empty where the stem of the file name is the id. ``image_folders`` are those in which
+    images without ``filepath`` may lie, the official one first. Raises ``DataError`` naming the file
     where a record is malformed, an id occurs twice (in any part), or the parts have no image.
     """
     table = Table.read(document, "images", where)
@@ -37,13 +39,13 @@ def karpathy_samples(
         image_ids.append(image_id)
         caption_ids.extend(caption.caption_id for caption in captions)
         if table.get(i, "split", str) in parts:
-            path = _find_image(folder, name, table.rows[i].get("filepath", ""))
+            path = _find_image(folder, name, table.rows[i].get("filepath", ""), image_folders)
             samples.append(CaptionedImage(image_id, ImageRef(folder, path), captions))
     refuse_duplicates(image_ids, "image ids", where)
     refuse_duplicates(caption_ids, "caption ids", where)
     refuse([s.image_id for s in samples if not s.captions], "images without captions", where)
     if not samples:
-        raise DataError(f"{where} has no image of split {' or '.join(parts)}")
+        raise NoSuchSplit(f"{where} has no image of split {' or '.join(parts)}")
     return samples
 
 
@@ -54,9 +56,14 @@ def _captions(table: Table, index: int) -> tuple[Caption, ...]:
     )
 
 
-def _find_image(folder: LocalFolder, name: str, filepath: str) -> str:
-    if filepath:
-        candidates = [f"{filepath}/{name}", f"images/{filepath}/{name}", f"images/{name}", name]
-    else:
-        candidates = [f"{place}/{name}" if place else name for place in IMAGE_FOLDERS]
+def find_bare_image(folder: LocalFolder, name: str, image_folders: Sequence[str]) -> str:
+    """Return the name under which an image lies in one of the ``image_folders``; where in none, that in the first."""
+    candidates = [f"{place}/{name}" if place else name for place in image_folders]
+    return folder.first(*candidates) or candidates[0]
+
+
+def _find_image(folder: LocalFolder, name: str, filepath: str, image_folders: Sequence[str]) -> str:
+    if not filepath:
+        return find_bare_image(folder, name, image_folders)
+    candidates = (f"{filepath}/{name}", f"images/{filepath}/{name}", f"images/{name}", name)
     return folder.first(*candidates) or candidates[0]

@@ -17,6 +17,7 @@ _COCO = DatasetSpec(
     licence="captions CC BY 4.0; images under Flickr terms, one licence an image",
     source="https://cocodataset.org",
     citation="Chen et al. 2015, Microsoft COCO Captions; split of Karpathy & Fei-Fei 2015",
+    loader="vlbench.data.coco:load_coco",
 )
 _FLICKR30K = DatasetSpec(
     name="flickr30k",
@@ -25,6 +26,16 @@ _FLICKR30K = DatasetSpec(
     licence="non-commercial research and education; images under Flickr terms",
     source="https://shannon.cs.illinois.edu/DenotationGraph/",
     citation="Young et al. 2014, From image descriptions to visual denotations; split of Karpathy & Fei-Fei 2015",
+    loader="vlbench.data.flickr30k:load_flickr30k",
+)
+_FLICKR8K = DatasetSpec(
+    name="flickr8k",
+    description="Flickr8K: photographs of people and dogs in action with five captions each",
+    splits=("test", "val", "train"),
+    licence="non-commercial research and education; images under Flickr terms",
+    source="https://hockenmaier.cs.illinois.edu/8k-pictures.html",
+    citation="Hodosh et al. 2013, Framing Image Description as a Ranking Task",
+    loader="vlbench.data.flickr8k:load_flickr8k",
 )
 _VQA = DatasetSpec(
     name="vqa",
@@ -33,6 +44,7 @@ _VQA = DatasetSpec(
     licence="annotations CC BY 4.0; images under Flickr terms, one licence an image",
     source="https://visualqa.org",
     citation="Goyal et al. 2017, Making the V in VQA Matter",
+    loader="vlbench.data.vqa:load_vqa",
 )
 _VCR = DatasetSpec(
     name="vcr",
@@ -41,6 +53,43 @@ _VCR = DatasetSpec(
     licence="non-commercial research; no redistribution",
     source="https://visualcommonsense.com",
     citation="Zellers et al. 2019, From Recognition to Cognition",
+    loader="vlbench.data.vcr:load_vcr",
+)
+_VISUAL_GENOME = DatasetSpec(
+    name="visual_genome",
+    description="Visual Genome: photographs with region phrases, questions and scene graphs",
+    splits=("densecap-test", "densecap-val", "densecap-train", "hash-test", "all"),
+    licence="CC BY 4.0; images under Flickr terms",
+    source="https://homes.cs.washington.edu/~ranjay/visualgenome",
+    citation="Krishna et al. 2017, Visual Genome; split of Johnson et al. 2016, DenseCap",
+    loader="vlbench.data.visual_genome:load_regions",
+)
+_WINOGROUND = DatasetSpec(
+    name="winoground",
+    description="Winoground: pairs of images and captions of the same words in another order",
+    splits=("test",),
+    licence="research only, access by request; images from Getty Images",
+    source="https://huggingface.co/datasets/facebook/winoground",
+    citation="Thrush et al. 2022, Winoground: Probing Vision and Language Models for Visio-Linguistic Compositionality",
+    loader="vlbench.data.winoground:load_winoground",
+)
+_SUGARCREPE = DatasetSpec(
+    name="sugarcrepe",
+    description="SugarCrepe: COCO val2017 images with a right and a subtly wrong caption",
+    splits=("test",),
+    licence="MIT; images under Flickr terms, one licence an image",
+    source="https://github.com/RAIVNLab/sugar-crepe",
+    citation="Hsieh et al. 2023, SugarCrepe: Fixing Hackable Benchmarks for Vision-Language Compositionality",
+    loader="vlbench.data.sugarcrepe:load_sugarcrepe",
+)
+_IMAGENET = DatasetSpec(
+    name="imagenet",
+    description="ImageNet, or any folder with one folder of images a class",
+    splits=("val", "train", "test", "all"),
+    licence="non-commercial research, access by request; another folder has its own",
+    source="https://image-net.org",
+    citation="Deng et al. 2009, ImageNet; Russakovsky et al. 2015, ImageNet Large Scale Visual Recognition Challenge",
+    loader="vlbench.data.image_folder:load_image_folder",
 )
 
 _OKVQA = DatasetSpec(
@@ -50,6 +99,7 @@ _OKVQA = DatasetSpec(
     licence="annotations CC BY 4.0; images under Flickr terms, one licence an image",
     source="https://okvqa.allenai.org",
     citation="Marino et al. 2019, OK-VQA",
+    loader="vlbench.data.okvqa:load_okvqa",
 )
 _GQA = DatasetSpec(
     name="gqa",
@@ -65,6 +115,7 @@ _GQA = DatasetSpec(
     licence="CC BY 4.0; images under Flickr terms",
     source="https://cs.stanford.edu/people/dorarad/gqa",
     citation="Hudson & Manning 2019, GQA",
+    loader="vlbench.data.gqa:load_gqa",
 )
 _VIZWIZ = DatasetSpec(
     name="vizwiz",
@@ -73,10 +124,24 @@ _VIZWIZ = DatasetSpec(
     licence="CC BY 4.0",
     source="https://vizwiz.org/tasks-and-datasets/vqa",
     citation="Gurari et al. 2018, VizWiz Grand Challenge",
+    loader="vlbench.data.vizwiz:load_vizwiz",
 )
 
 
 @hookimpl
 def vlbench_register_datasets() -> Iterable[DatasetSpec]:
     """Return the built-in datasets."""
-    return [_COCO, _FLICKR30K, _VQA, _VCR, _OKVQA, _GQA, _VIZWIZ]
+    return [
+        _COCO,
+        _FLICKR30K,
+        _FLICKR8K,
+        _VQA,
+        _OKVQA,
+        _GQA,
+        _VIZWIZ,
+        _VCR,
+        _VISUAL_GENOME,
+        _WINOGROUND,
+        _SUGARCREPE,
+        _IMAGENET,
+    ]

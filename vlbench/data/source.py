@@ -1,7 +1,12 @@
-"""Where data lies. A ``DataRoot`` finds a dataset's folder; a ``LocalFolder`` reads its files."""
+"""Where data lies. A ``DataRoot`` finds a dataset's folder; a ``LocalFolder`` reads its files.
+
+Other places (``vlbench.data.hub``, ``vlbench.data.webdataset``) are subclasses: a folder that *shows* the official
+layout though its files are rows of a table or members of an archive. So loaders and their checks are written once.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from dataclasses import dataclass, field
@@ -10,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from vlbench.errors import DataError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -20,10 +26,25 @@ class LocalFolder:
     path: Path
     _digests: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
 
+    @property
+    def origin(self) -> str:
+        """Where the data came from, with its revision, as results record it; empty for a folder of the user's."""
+        return ""
+
+    @property
+    def splits(self) -> tuple[str, ...] | None:
+        """The only splits that are here; None where the files tell."""
+        return None
+
     def read(self, name: str) -> bytes:
         """Return the bytes of ``name``; raises ``DataError`` naming the file where it cannot be read."""
-        try:
+        with self._errors(name):
             return (self.path / name).read_bytes()
+
+    @contextlib.contextmanager
+    def _errors(self, name: str) -> Iterator[None]:
+        try:
+            yield
         except FileNotFoundError as error:
             raise DataError(f"file {self.path / name} is missing") from error
         except OSError as error:
@@ -34,9 +55,10 @@ class LocalFolder:
         return (self.path / name).is_file()
 
     def digest(self, name: str) -> str:
-        """Return the SHA-256 hex digest of the file; computed once."""
+        """Return the SHA-256 hex digest of the file; computed once, in bounded memory."""
         if name not in self._digests:
-            self._digests[name] = hashlib.sha256(self.read(name)).hexdigest()
+            with self._errors(name), (self.path / name).open("rb") as file:
+                self._digests[name] = hashlib.file_digest(file, "sha256").hexdigest()
         return self._digests[name]
 
     def describe(self, name: str) -> str:
@@ -46,6 +68,17 @@ class LocalFolder:
     def first(self, *names: str) -> str | None:
         """Return the first of ``names`` that exists."""
         return next((name for name in names if self.exists(name)), None)
+
+    def listing(self, name: str = "") -> list[str]:
+        """Return what lies in the folder ``name``, sorted, names of folders with a slash behind them.
+
+        Raises ``DataError`` naming the folder where it cannot be read; hidden entries are left out.
+        """
+        try:
+            found = [entry.name + "/" * entry.is_dir() for entry in (self.path / name).iterdir()]
+        except OSError as error:
+            raise DataError(f"folder {self.path / name} cannot be read ({error.strerror})") from error
+        return sorted(entry for entry in found if not entry.startswith("."))
 
     def read_json(self, name: str) -> Any:
         """Parse a JSON file; raises ``DataError`` with file, line and column where it is not JSON or is empty."""
@@ -83,6 +116,11 @@ class DataRoot:
         if not self.path.is_dir():
             kind = "is not a folder" if self.path.exists() else "does not exist"
             raise DataError(f"data root {self.path} {kind}; --data takes the folder that holds the dataset")
+
+    @property
+    def name(self) -> str:
+        """What ``--data`` was given."""
+        return str(self.path)
 
     def folder(self, dataset: str) -> LocalFolder:
         """Return ``ROOT/<dataset>`` if it exists, else ROOT itself."""

@@ -13,7 +13,6 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from vlbench.data.checks import Table, expect, limited, pick_split, refuse_duplicates
-from vlbench.data.source import parse_json
 from vlbench.errors import DataError
 from vlbench.types import Dataset, ImageRef, Region, VCRItem, dataset_fingerprint
 
@@ -45,9 +44,7 @@ def load_vcr(folder: LocalFolder, split: str | None = None, limit: int | None = 
     """
     split, name = pick_split(split, FILES, DEFAULT_SPLITS, folder, NAME)
     where = folder.describe(name)
-    lines = folder.read(name).splitlines()
-    records = [parse_json(line, f"{where} line {n}") for n, line in enumerate(lines, 1) if line.strip()]
-    table = Table.read(records, "", where)
+    table = Table.read_lines(folder, name)
     ids = [table.identifier(i, "annot_id") for i in range(len(table))]
     refuse_duplicates(ids, "annotation ids", where)
     images: dict[tuple[str, str], ImageRef] = {}
@@ -108,20 +105,21 @@ def _sample(
         images[files] = ImageRef(folder, f"{IMAGE_FOLDER}/{files[0]}", _regions(folder, files[1], labels))
     elif [region.label for region in images[files].regions] != list(labels):
         raise DataError(f"{table.place(index, 'objects')} differs from that of another item of {files[0]}")
-    answers, rationales = (_choices(table, index, f"{kind}_choices", labels) for kind in ("answer", "rationale"))
+    answers, rationales = (read_choices(table, index, f"{kind}_choices", labels) for kind in ("answer", "rationale"))
     return VCRItem(
         annot_id=table.identifier(index, "annot_id"),
         image_id=table.identifier(index, "img_id") if "img_id" in table.rows[index] else files[0],
         image=images[files],
         question=render(table.get(index, "question", list), labels, table.place(index, "question")),
         answers=answers,
-        answer_label=NO_LABEL if split in UNLABELLED else _label(table, index, "answer_label", answers),
+        answer_label=NO_LABEL if split in UNLABELLED else read_label(table, index, "answer_label", answers),
         rationales=rationales,
-        rationale_label=NO_LABEL if split in UNLABELLED else _label(table, index, "rationale_label", rationales),
+        rationale_label=NO_LABEL if split in UNLABELLED else read_label(table, index, "rationale_label", rationales),
     )
 
 
-def _choices(table: Table, index: int, key: str, labels: Sequence[str]) -> tuple[str, ...]:
+def read_choices(table: Table, index: int, key: str, labels: Sequence[str]) -> tuple[str, ...]:
+    """Return the choices of a record as text; raises ``DataError`` where there are fewer than two."""
     place = table.place(index, key)
     lists = table.get(index, key, list)
     if len(lists) < 2:
@@ -131,7 +129,8 @@ def _choices(table: Table, index: int, key: str, labels: Sequence[str]) -> tuple
     )
 
 
-def _label(table: Table, index: int, key: str, choices: Sequence[str]) -> int:
+def read_label(table: Table, index: int, key: str, choices: Sequence[str]) -> int:
+    """Return the position of the right choice; raises ``DataError`` where there is no such choice."""
     label = table.get(index, key, int)
     if not 0 <= label < len(choices):
         raise DataError(f"{table.place(index, key)} is {label}; there are {len(choices)} choices, counted from 0")

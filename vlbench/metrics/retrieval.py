@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     import numpy.typing as npt
 
@@ -76,6 +76,16 @@ def median_rank(ranks: Doubles) -> float | None:
     """
     middle = float(np.median(ranks - 1.0))
     return None if math.isinf(middle) or math.isnan(middle) else float(math.floor(middle) + 1)
+
+
+def mean_rank(ranks: Doubles) -> float | None:
+    """Return the mean rank, from 1; None where a query has no rank, since infinity would be its mean.
+
+    >>> mean_rank(np.array([1.0, 1.5, 5.0])), mean_rank(np.array([1.0, np.inf]))
+    (2.5, None)
+    """
+    mean = float(np.mean(ranks))
+    return None if math.isinf(mean) else mean
 
 
 def normalise(vectors: npt.ArrayLike) -> Floats:
@@ -138,6 +148,17 @@ def strips(queries: Floats, gallery: Floats, elements: int = STRIP_ELEMENTS) -> 
         for part in range(0, len(members), block):
             chosen = members[part : part + block]
             yield chosen, scores[left.index[chosen] - start]
+
+
+def scored_rows(
+    queries: Floats, gallery: Floats, asked: Ints, items: Ints, elements: int = STRIP_ELEMENTS
+) -> Iterator[tuple[int, Floats]]:
+    """Yield the number of each query ``asked``, in no order, with its scores of the gallery ``items``.
+
+    A row is overwritten by a later one.
+    """
+    for part, scores in strips(queries[asked], gallery[items], elements):
+        yield from zip(asked[part].tolist(), scores, strict=True)
 
 
 def retrieval_ranks(
@@ -280,10 +301,20 @@ def ranks_from_scores(scores: npt.NDArray[np.floating], positives: Sequence[Sequ
 
     A query whose right items are all NaN finds nothing.
     """
-    n, m = scores.shape
-    above = np.full(n, m, dtype=np.int64)
+    return ranks_from_rows(enumerate(scores), positives, scores.shape[1])
+
+
+def ranks_from_rows(
+    rows: Iterable[tuple[int, npt.NDArray[np.floating]]], positives: Sequence[Sequence[int]], items: int
+) -> Ranks:
+    """Return ranks from rows that come one by one, each with the number of its query and scores of all ``items``.
+
+    NaN: not retrievable. A query that has no row, or whose right items are all NaN, finds nothing.
+    """
+    n = len(positives)
+    above = np.full(n, items, dtype=np.int64)
     negatives, right = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
-    for i, row in enumerate(scores):
+    for i, row in rows:
         good = row[np.asarray(positives[i], dtype=np.int64)]
         good = good[~np.isnan(good)]
         if len(good):

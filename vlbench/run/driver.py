@@ -13,7 +13,10 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from vlbench import prompts
 from vlbench.adapter import LoadOptions
+from vlbench.data.overlaps import DATASET, exposure
+from vlbench.data.roots import open_root
 from vlbench.errors import DataError, UnsupportedTask
 from vlbench.leaderboard.store import write_result
 from vlbench.run.engine import LocalEngine
@@ -22,7 +25,7 @@ from vlbench.run.lock import exclusive
 from vlbench.run.manifest import signature
 from vlbench.run.options import RunOptions
 from vlbench.run.progress import Reporter, Silent
-from vlbench.run.results import Finished, build_result
+from vlbench.run.results import Finished, build_result, trained_on
 from vlbench.run.rounds import Execution, TaskRun
 from vlbench.run.submission import remake_submission, save_submission
 from vlbench.types import content_key
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from vlbench.adapter import Adapter
-    from vlbench.data.source import DataRoot
+    from vlbench.data.overlaps import Exposure
     from vlbench.plugins import Plugins
     from vlbench.resolve import ResolvedModel
     from vlbench.result import Result
@@ -84,7 +87,7 @@ def evaluate(
     options = options or RunOptions()
     reporter = reporter or Silent()
     plugins = plugins or load_plugins()
-    resolved = resolve_model(model, plugins, options.model_arguments)
+    resolved = resolve_model(model, plugins, options.model_arguments, options.revision)
     load = LoadOptions(
         checkpoint=resolved.checkpoint,
         device=pick_device(options.device),
@@ -93,7 +96,8 @@ def evaluate(
         seed=options.seed,
         arguments=resolved.arguments,
     )
-    chosen, unsupported = choose_tasks(tasks, resolved.adapter.capabilities(load), plugins, options)
+    kind = resolved.adapter
+    chosen, unsupported = choose_tasks(tasks, kind.capabilities(load), plugins, options, kind.prompt_family)
     check_output(options.output)
     runs = []
     for task, protocol in chosen:
@@ -103,6 +107,7 @@ def evaluate(
     adapter = resolved.adapter(load)
     if adapter.random_weights:
         reporter.warn(f"{model} has random weights: its scores say nothing about a trained model")
+    tell_exposure(model, trained_on(resolved, adapter), runs, reporter)
     plugins.manager.hook.vlbench_run_start(model=model, tasks=[run.task.name for run in runs])
     results, reused = _run_all(resolved, adapter, runs, options, plugins, reporter)
     plugins.manager.hook.vlbench_run_end(results=results)
@@ -119,10 +124,11 @@ def pick_device(device: str) -> str:
 
 
 def choose_tasks(
-    names: Sequence[str], capabilities: frozenset[str], plugins: Plugins, options: RunOptions
+    names: Sequence[str], capabilities: frozenset[str], plugins: Plugins, options: RunOptions, family: str = ""
 ) -> tuple[list[tuple[Task[Any], Protocol]], dict[str, str]]:
     """Return the tasks with their protocols, and under ``all`` those that the model cannot do with the reason.
 
+    A model of a prompt ``family`` is asked by that family's arguments, which the user's override.
     ``all`` stands for the tasks that are registered as ``default``.
 
     A task asked for by name that the model cannot do raises ``UnsupportedTask``.
@@ -133,9 +139,10 @@ def choose_tasks(
     chosen: list[tuple[Task[Any], Protocol]] = []
     unsupported: dict[str, str] = {}
     for spec in specs:
-        task = spec.load()(options.task_arguments.get(spec.name, {}))
+        kind = spec.load()
+        task = kind({**prompts.arguments(family, kind), **options.task_arguments.get(spec.name, {})})
         try:
-            chosen.append((task, task.protocol(capabilities)))
+            chosen.append((task, prompts.lettered(task.protocol(prompts.offered(capabilities, family)))))
         except UnsupportedTask as error:
             if not every:
                 raise
@@ -145,20 +152,11 @@ def choose_tasks(
     return chosen, unsupported
 
 
-def open_root(data: Path | None) -> DataRoot:
-    """Return the data root: the folder given, or the bundled scenes."""
-    from vlbench.data.source import DataRoot
-
-    if data is not None:
-        return DataRoot(data)
-    from vlbench.data.scenes.cache import ensure
-
-    return DataRoot(ensure())
-
-
-def load_dataset(task: Task[Any], data: Path | None, split: str | None, limit: int | None) -> Dataset[Any]:
-    """Return the samples of ``task`` in the folder given, or in the bundled scenes."""
-    dataset = task.load(open_root(data), split, limit)
+def load_dataset(task: Task[Any], data: Path | str | None, split: str | None, limit: int | None) -> Dataset[Any]:
+    """Return the samples of ``task`` from where ``--data`` says, or from the bundled scenes."""
+    root = open_root(data)
+    dataset = task.load(root, split, limit)
+    dataset = dataclasses.replace(dataset, origin=root.folder(task.dataset).origin)
     if data is None:
         # The bundled benchmark is whole by itself; its name keeps it from ever standing beside the real dataset.
         dataset = dataclasses.replace(dataset, name=f"scenes/{dataset.name}", official_counts={})
@@ -173,12 +171,25 @@ def open_run(
         raise DataError(f"{task.name}: split {dataset.split} of {dataset.name} has no samples")
     counts = ", ".join(f"{count} {name}" for name, count in dataset.counts.items())
     reporter.say(f"{task.name}: {dataset.name} {dataset.split}, {counts}, protocol {protocol.name}")
+    if dataset.origin:
+        reporter.say(f"{task.name}: from {dataset.origin}")
     if dataset.partial and limit is None:
         official = ", ".join(f"{count} {name}" for name, count in dataset.official_counts.items())
         reporter.warn(f"{task.name}: partial data: {counts}; the official split has {official}")
     for note in task.notes(dataset, limit):
         reporter.warn(f"{task.name}: {note}")
     return TaskRun(task, protocol, dataset, signature(task, dataset, protocol, limit), limit)
+
+
+def tell_exposure(model: str, seen: Sequence[str], runs: Sequence[TaskRun], reporter: Reporter) -> None:
+    """Warn of tasks whose numbers are not zero-shot: the model was trained on their dataset, or on its images."""
+    found: dict[Exposure, list[str]] = {}
+    for run in runs:
+        found.setdefault(exposure(seen, run.dataset.name), []).append(run.task.name)
+    for (level, through), tasks in found.items():
+        what = "" if level == DATASET else ", which shares images with what is tested"
+        if level:
+            reporter.warn(f"{model} was trained on {', '.join(through)}{what}: not zero-shot on {', '.join(tasks)}")
 
 
 def check_images(runs: Sequence[TaskRun], allow_missing: bool, reporter: Reporter) -> None:
@@ -266,6 +277,7 @@ def _run_todo(
         engine.close()
         reporter.stop()
     execution.counters.wall_seconds = time.perf_counter() - started
+    execution.counters.adapter = adapter.counters()
     for run in runs:
         result = build_result(finished.result(run), run, rows[run.task.name], execution.counters)
         # The submission comes first, so that a result of a split without answers never lacks it.

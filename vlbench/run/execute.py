@@ -71,7 +71,10 @@ def _call(adapter: Adapter, capability: str, items: Sequence[Any], truncated: Se
         )
     if capability in ("embed_images", "embed_texts"):
         output = _matrix(output, adapter, capability)
-    return [_RESPONSES[capability](value, cut) for value, cut in zip(output, truncated, strict=True)]
+    make = _RESPONSES[capability]
+    return [
+        value if isinstance(value, Failure) else make(value, cut) for value, cut in zip(output, truncated, strict=True)
+    ]
 
 
 def _matrix(output: Any, adapter: Adapter, capability: str) -> np.ndarray:

@@ -7,7 +7,7 @@ import platform
 import resource
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,7 +42,10 @@ def _escape(text: str) -> str:
 
 @dataclass
 class Counters:
-    """What a run did, over all of its tasks; ``replayed`` came from the journal and was not computed again."""
+    """What a run did, over all of its tasks; ``replayed`` came from the journal and was not computed again.
+
+    ``adapter`` is what the adapter itself counted: tokens, attempts.
+    """
 
     batches_computed: int = 0
     batches_replayed: int = 0
@@ -53,6 +56,7 @@ class Counters:
     wait_seconds: float = 0.0
     device_seconds: float = 0.0
     wall_seconds: float = 0.0
+    adapter: Mapping[str, int] = field(default_factory=dict)
 
     def cost(self, samples: int) -> dict[str, float | int | None]:
         """Return the cost report: seconds, fractions, MiB. Times are those of the whole run, which tasks share."""
@@ -70,6 +74,7 @@ class Counters:
             "requests_replayed": self.requests_replayed,
             "batches_split": self.batches_split,
             "journal_records_dropped": self.journal_records_dropped,
+            **self.adapter,
         }
 
 

@@ -12,9 +12,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What ``vlbench run`` was asked for, besides models and tasks. ``data`` None means the bundled scenes."""
+    """What ``vlbench run`` was asked for, besides models and tasks. ``data`` None means the bundled scenes.
 
-    data: Path | None = None
+    A text is a folder, ``hub``, ``hf:org/name[@revision]`` or ``wds:FOLDER-or-URL``.
+    """
+
+    data: Path | str | None = None
     split: str | None = None
     limit: int | None = None
     batch_size: int | None = None

@@ -40,7 +40,11 @@ class Finished:
             "batch_size": self.options.batch_size or "auto",
             "device": self.adapter.device.partition(":")[0],
             "seed": self.options.seed,
-            "model_arguments": dict(sorted(self.resolved.arguments.items())),
+            "model_arguments": {
+                name: value
+                for name, value in sorted(self.resolved.arguments.items())
+                if name not in self.adapter.neutral_arguments
+            },
         }
 
     def model_info(self) -> ModelInfo:
@@ -54,13 +58,15 @@ class Finished:
             dtype=self.adapter.dtype,
             preprocessing="sha256:" + hashlib.sha256(self.adapter.preprocessing().encode()).hexdigest(),
             random_weights=self.adapter.random_weights,
-            trained_on=self.resolved.trained_on,
+            trained_on=trained_on(self.resolved, self.adapter),
+            provenance=self.adapter.provenance,
             revision=self.options.revision,
         )
 
     def result(self, run: TaskRun) -> Result:
         """Return the result of ``run`` as far as it is known before anything is computed."""
-        return open_result(run, self.model_info(), self.settings(), self.adapter.device, self.options.command)
+        known = open_result(run, self.model_info(), self.settings(), self.adapter.device, self.options.command)
+        return dataclasses.replace(known, notes=tuple(self.adapter.notes()))
 
     def find(self, run: TaskRun) -> Result | None:
         """Return the stored result of the very same evaluation, if it is there and no sample failed."""
@@ -71,13 +77,19 @@ class Finished:
         return result if result.samples.failed == 0 else None
 
 
+def trained_on(resolved: ResolvedModel, adapter: Adapter) -> tuple[str, ...]:
+    """Return the datasets that the model has seen: those of its registration and those of its checkpoint."""
+    return tuple(dict.fromkeys((*resolved.trained_on, *adapter.trained_on)))
+
+
 def open_result(
     run: TaskRun, model: ModelInfo, settings: Mapping[str, Any], device: str, command: tuple[str, ...]
 ) -> Result:
     """Return a result without scores: all that identifies it is there before anything is computed.
 
     The arguments of the task are added to ``settings``: not all of them are in the signature, and a result without
-    METEOR must not be taken for one with it.
+    METEOR must not be taken for one with it. So is the revision of data that has one: the fingerprint does not see the
+    images, and another revision may have others.
     """
     dataset = run.dataset
     return Result(
@@ -103,7 +115,11 @@ def open_result(
         cost={},
         environment=environment(device),
         command=command,
-        settings={**settings, "task_arguments": dict(sorted(run.task.arguments.items()))},
+        settings={
+            **settings,
+            "task_arguments": dict(sorted(run.task.arguments.items())),
+            **({"data": dataset.origin} if dataset.origin else {}),
+        },
     )
 
 
@@ -121,5 +137,5 @@ def build_result(result: Result, run: TaskRun, rows: Sequence[SampleRow], counte
         metrics=dict(run.task.aggregate(rows, run.dataset)),
         cost=counters.cost(len(rows)),
         truncated_fraction=run.truncated_fraction,
-        notes=tuple(run.task.notes(run.dataset, run.limit)),
+        notes=(*run.task.notes(run.dataset, run.limit), *result.notes),
     )

@@ -18,6 +18,7 @@ from vlbench.run.driver import load_dataset, open_run
 from vlbench.run.manifest import Counters
 from vlbench.run.results import build_result, open_result
 from vlbench.task import Task
+from vlbench.types import content_key
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 PREDICTIONS = "predictions"
 
 
-def load_truth(task: Task[Any], references: Path | None, data: Path | None, split: str | None) -> Dataset[Any]:
+def load_truth(task: Task[Any], references: Path | None, data: Path | str | None, split: str | None) -> Dataset[Any]:
     """Return what ``task`` scores against: one file of references, else a data root (None: the bundled scenes).
 
     Raises ``UsageError`` where the task has no results format, and ``DataError`` where the truth cannot be read.
@@ -52,8 +53,8 @@ def score_file(
 ) -> tuple[Result, list[SampleRow]]:
     """Score the file ``predictions`` by the task's own rules; return the result and one row a sample.
 
-    Raises ``DataError`` where the file cannot be read or its ids are not exactly those of ``dataset``, ``UsageError``
-    where the task has no results format.
+    Some formats are a folder of files. Raises ``DataError`` where a file cannot be read or its ids are not exactly
+    those of ``dataset``, ``UsageError`` where the task has no results format.
     """
     started = time.perf_counter()
     answers = task.predictions(predictions, dataset)
@@ -66,14 +67,21 @@ def score_file(
 
 def describe(predictions: Path, name: str | None = None) -> ModelInfo:
     """Return the model that a predictions file stands for: all that is known of it are its bytes."""
-    digest = LocalFolder(predictions.parent).digest(predictions.name)
     return ModelInfo(
         name=name or predictions.stem,
         adapter=PREDICTIONS,
         checkpoint=str(predictions),
-        fingerprint=f"sha256:{digest}",
+        fingerprint=f"sha256:{_digest(predictions)}",
         parameters=0,
         dtype="unknown",
         preprocessing="unknown",
         provenance=PREDICTIONS,
     )
+
+
+def _digest(path: Path) -> str:
+    """Return the digest of a file; some official formats are a folder of several, which counts with their names."""
+    if not path.is_dir():
+        return LocalFolder(path.parent).digest(path.name)
+    folder = LocalFolder(path)
+    return content_key({name: folder.digest(name) for name in folder.listing() if not name.endswith("/")})

@@ -163,6 +163,10 @@ class AdapterContract:
         with pytest.raises(UsageError, match="no_such_argument"):
             type(adapter)(LoadOptions(checkpoint=adapter.options.checkpoint, arguments={"no_such_argument": "1"}))
 
+    def test_neutral_arguments_are_arguments(self, adapter: Adapter) -> None:
+        """A misspelt one would still identify results."""
+        assert adapter.neutral_arguments <= set(adapter.argument_names)
+
     def test_preprocessing_is_described(self, adapter: Adapter) -> None:
         """The text that is hashed into the result does not change between calls."""
         assert adapter.preprocessing() and adapter.preprocessing() == adapter.preprocessing()

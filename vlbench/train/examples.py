@@ -63,9 +63,10 @@ class Example(Protocol):
 
 
 class Source(Protocol):
-    """A numbered collection of training examples."""
+    """A numbered collection of training examples; ``trained_on`` names its datasets, as results show them."""
 
     name: str
+    trained_on: tuple[str, ...]
 
     def __len__(self) -> int:
         """Return the number of examples."""
@@ -153,6 +154,7 @@ class ScenesSource:
     def __init__(self, count: int) -> None:
         """Take ``count`` scenes."""
         self.name = f"scenes-train:{count}"
+        self.trained_on: tuple[str, ...] = (self.name,)
         self._count = count
 
     def __len__(self) -> int:
@@ -201,23 +203,29 @@ class FolderSource:
     def __init__(self, root: DataRoot, objectives: Sequence[str]) -> None:
         """Read the annotations; raises ``DataError`` where one is missing or malformed, or an image is missing."""
         self._examples: list[FolderExample] = []
+        self.trained_on: tuple[str, ...] = ()
         if {"itc", "itm", "mlm", "caption", "tag"} & set(objectives):
-            from vlbench.data.coco import load_coco
+            from vlbench.data.coco import TRAIN_SPLITS, load_coco, train_split
 
-            self._examples += _captioned(load_coco(root.folder("coco"), _caption_split(root), None).samples)
+            folder = root.folder("coco")
+            captioned = load_coco(folder, train_split(folder) or TRAIN_SPLITS[0])
+            self._examples += _captioned(captioned.samples)
+            self.trained_on += (f"coco:{captioned.split}",)
         if "vqa" in objectives:
             from vlbench.data.vqa import TRAIN_SPLIT, load_vqa
 
             self._examples += _asked(load_vqa(root.folder("vqa"), TRAIN_SPLIT, None).samples)
+            self.trained_on += (f"vqa:{TRAIN_SPLIT}",)
         if "vcr" in objectives:
             from vlbench.data.vcr import load_vcr
 
             self._examples += _chosen(load_vcr(root.folder("vcr"), "train", None).samples)
+            self.trained_on += ("vcr:train",)
         missing = [e.image for e in self._examples if not e.image.source.exists(e.image.name)]
         if missing:
             first = missing[0].source.describe(missing[0].name)
             raise DataError(f"{len(missing)} of {len(self._examples)} training images are missing, first {first}")
-        self.name = str(root.path)
+        self.name = root.name
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -226,15 +234,6 @@ class FolderSource:
     def example(self, index: int) -> FolderExample:
         """Return image ``index``."""
         return self._examples[index]
-
-
-def _caption_split(root: DataRoot) -> str:
-    """Return the first train split that the folder of COCO has; the one after Karpathy where it has none."""
-    from vlbench.data.coco import FILES
-
-    folder = root.folder("coco")
-    splits = ("karpathy-train", "train2014", "train2017")
-    return next((split for split in splits if folder.first(*FILES[split]) is not None), splits[0])
 
 
 def _captioned(samples: Sequence[CaptionedImage]) -> list[FolderExample]:

@@ -25,7 +25,7 @@ MAX_TAGS = 1000
 
 
 def pretrain(
-    data: Path | None,
+    data: Path | str | None,
     recipe: Recipe,
     output: Path,
     *,
@@ -46,7 +46,7 @@ def pretrain(
 def finetune(
     start: Path,
     tasks: Sequence[str],
-    data: Path | None,
+    data: Path | str | None,
     recipe: Recipe,
     output: Path,
     *,
@@ -76,20 +76,20 @@ def finetune(
     model.config = dataclasses.replace(
         model.config,
         objectives=_union(model.config.objectives, tuple(recipe.objectives)),
-        trained_on=_union(model.config.trained_on, (source.name,)),
+        trained_on=_union(model.config.trained_on, source.trained_on),
     )
     say(f"fine-tuning {start} for {', '.join(tasks)} on {source.name}, {len(source)} images")
     train(checkpoint, source, recipe, output, dtype=dtype, device=device, say=say)
 
 
-def open_source(data: Path | None, recipe: Recipe) -> Source:
+def open_source(data: Path | str | None, recipe: Recipe) -> Source:
     """Return the training examples of ``data``, or of scenes."""
-    from vlbench.data.source import DataRoot
+    from vlbench.data.roots import open_root
     from vlbench.train.examples import FolderSource, ScenesSource
 
     if data is None:
         return ScenesSource(recipe.scenes)
-    source = FolderSource(DataRoot(data), tuple(recipe.objectives))
+    source = FolderSource(open_root(data), tuple(recipe.objectives))
     if not len(source):
         raise UsageError(f"{data} holds no training images for {', '.join(recipe.objectives)}")
     return source
@@ -123,7 +123,7 @@ def new_checkpoint(source: Source, recipe: Recipe) -> Checkpoint:
             "vocabulary": len(tokenizer),
             "tags": tags,
             "objectives": tuple(recipe.objectives),
-            "trained_on": (source.name,),
+            "trained_on": source.trained_on,
         }
     )
     torch.manual_seed(recipe.seed)

@@ -23,9 +23,12 @@ def genome_name(scene: Scene) -> str:
     return f"{scene.scene_id}.png"
 
 
-def genome_documents(scenes: Sequence[Scene]) -> dict[str, list[Json]]:
-    """Return the documents by file name."""
+def genome_documents(train: Sequence[Scene], val: Sequence[Scene], test: Sequence[Scene]) -> dict[str, Any]:
+    """Return the documents by file name, with the file of DenseCap that tells the splits."""
+    scenes = [*train, *val, *test]
+    parts = {"train": train, "val": val, "test": test}
     return {
+        "densecap_splits.json": {part: [scene.scene_id for scene in members] for part, members in parts.items()},
         "image_data.json": [_image(scene) for scene in scenes],
         "region_descriptions.json": [{"id": s.scene_id, "regions": _regions(s)} for s in scenes],
         "question_answers.json": [{"id": s.scene_id, "qas": _answers(s)} for s in scenes],

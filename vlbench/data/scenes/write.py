@@ -2,7 +2,7 @@
 
 What is called ``val2014`` (COCO, VQA) or ``val`` (VCR) holds the test scenes, because that is the labelled split on
 which models are compared; the scenes of split "val", for choosing hyper-parameters, are the Karpathy split ``val``.
-Visual Genome serves training, so that it holds no test scene.
+Visual Genome holds all three, told apart by a ``densecap_splits.json``.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def _write(root: Path, scenes: dict[str, list[Scene]], train_images: bool) -> No
         _write_vqa(root / "vqa", folder, members)
     for part, members in (("train", drawn), ("val", test)):
         _write_vcr(root / "vcr", part, members)
-    for name, document in genome_documents([*drawn, *val]).items():
+    for name, document in genome_documents(drawn, val, test).items():
         _put_json(root / "visual_genome" / name, document)
     for scene in (*drawn, *val, *test, *scenes["flickr-test"]):
         data = png(scene)
@@ -105,7 +105,7 @@ def _pictures(root: Path, scene: Scene) -> tuple[Path, ...]:
     places = {
         "train": (coco / folder / name, vqa / folder / name, vcr, genome),
         "val": (coco / folder / name, genome),
-        "test": (coco / folder / name, vqa / folder / name, vcr),
+        "test": (coco / folder / name, vqa / folder / name, vcr, genome),
         "flickr-test": (root / "flickr30k" / "flickr30k-images" / flickr_name(scene),),
     }
     return places[scene.split]

@@ -1,0 +1,184 @@
+"""What the adapters over Hugging Face transformers share: finding, loading, preprocessing, decoding arguments."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vlbench import hub
+from vlbench.adapter import Adapter
+from vlbench.errors import ModelError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import torch
+
+    from vlbench.types import Decoding
+
+
+def config_of(path: Path) -> Mapping[str, Any]:
+    """Return the ``config.json`` of a checkpoint folder, empty where there is none."""
+    try:
+        document = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def architectures(path: Path) -> frozenset[str]:
+    """Return the class names that a checkpoint folder's ``config.json`` was saved from."""
+    named = config_of(path).get("architectures")
+    return frozenset(str(name) for name in named) if isinstance(named, list) else frozenset()
+
+
+class Pretrained(Adapter):
+    """Base of adapters whose checkpoints are folders or repositories of transformers.
+
+    ``--model-arg attn=eager|sdpa|flash_attention_2`` chooses the attention, ``trust_remote_code=yes`` runs code that a
+    repository brings, ``compile=yes`` compiles the model, ``pretrained=none`` makes a random one from the run's seed.
+    """
+
+    argument_names = ("attn", "compile", "pretrained", "trust_remote_code")
+
+    @classmethod
+    def config_folder(cls, checkpoint: str, revision: str | None) -> Path:
+        """Return the folder with the checkpoint's ``config.json``; raises ``ModelError``."""
+        if Path(checkpoint).is_dir():
+            return Path(checkpoint)
+        if not hub.is_repository(checkpoint):
+            raise ModelError(
+                f"{checkpoint or '(nothing)'} is neither a checkpoint folder nor a hub repository ORG/NAME"
+            )
+        return hub.config_folder(checkpoint, revision)
+
+    @property
+    def switches(self) -> dict[str, Any]:
+        """Return the keyword arguments that every ``from_pretrained`` takes."""
+        return {"revision": self.options.revision, "trust_remote_code": self._yes("trust_remote_code")}
+
+    def _yes(self, name: str) -> bool:
+        value = self.options.arguments.get(name, "no")
+        if value not in ("yes", "no"):
+            raise UsageError(f"--model-arg {name}={value} is neither yes nor no")
+        return value == "yes"
+
+    def pretrained(self, kind: Any, **arguments: Any) -> Any:
+        """Load a model of class ``kind`` in eval mode; raises ``ModelError`` with the reason.
+
+        Weights come as safetensors, or as pickles through ``weights_only``: transformers refuses code in them.
+        """
+        import torch
+
+        attention = self.options.arguments.get("attn")
+        chosen = {"attn_implementation": attention} if attention else {}
+        dtype = getattr(torch, self.dtype)
+        if self.options.arguments.get("pretrained") not in (None, "none"):
+            raise UsageError("--model-arg pretrained takes none (a random model); weights are named by --model")
+        self.random_weights = self.options.arguments.get("pretrained") == "none"
+        with self.loading():
+            if self.random_weights:
+                from transformers import AutoConfig
+
+                config = AutoConfig.from_pretrained(self.options.checkpoint, **self.switches)
+                with torch.random.fork_rng():
+                    torch.manual_seed(self.options.seed)
+                    model = kind._from_config(config, dtype=dtype, **chosen)
+            else:
+                model, report = kind.from_pretrained(
+                    self.options.checkpoint,
+                    dtype=dtype,
+                    output_loading_info=True,
+                    **chosen,
+                    **self.switches,
+                    **arguments,
+                )
+                missing = sorted(report["missing_keys"])
+                if missing:
+                    raise ModelError(
+                        f"{self.options.checkpoint} lacks {len(missing)} weights of {kind.__name__}, "
+                        f"first {missing[0]}; is it a checkpoint of another class?"
+                    )
+        model = model.to(self.device).eval()
+        if self._yes("compile"):
+            model.compile()
+        return model
+
+    def processor(self, kind: Any, **arguments: Any) -> Any:
+        """Load the checkpoint's own processor, tokenizer or image processor; raises ``ModelError``."""
+        with self.loading():
+            return kind.from_pretrained(self.options.checkpoint, **self.switches, **arguments)
+
+    @contextlib.contextmanager
+    def loading(self) -> Iterator[None]:
+        """Turn what can go wrong in transformers' loading code into one line, and show no bars of its own."""
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        try:
+            with hub.no_long_wait():
+                yield
+        except ImportError as error:
+            raise ModelError(f"{self.options.checkpoint} needs a package: {hub.first_line(error)}") from error
+        except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+            raise ModelError(f"cannot load {self.options.checkpoint}: {hub.reason(error)}") from error
+
+
+def described(*parts: Any) -> str:
+    """Return processors and tokenizers as a text: their settings, and the hash of a tokenizer's words."""
+    found: list[Any] = []
+    for part in parts:
+        if hasattr(part, "get_vocab"):
+            words = json.dumps(sorted(part.get_vocab().items())).encode()
+            found.append([type(part).__name__, hashlib.sha256(words).hexdigest(), str(part.padding_side)])
+        else:
+            found.append(part.to_dict() if hasattr(part, "to_dict") else part)
+    return json.dumps(found, sort_keys=True, default=str)
+
+
+def padded(rows: Sequence[Sequence[int]], value: int, *, left: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return int64 ids (n, longest) padded with ``value``, and the int64 attention mask of the same shape."""
+    import torch
+
+    length = max(len(row) for row in rows)
+    ids = torch.full((len(rows), length), value, dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for n, row in enumerate(rows):
+        places = slice(length - len(row), None) if left else slice(len(row))
+        ids[n, places] = torch.tensor(row, dtype=torch.long)
+        mask[n, places] = 1
+    return ids, mask
+
+
+def marked(tokenizer: Any, text: str, limit: int) -> tuple[list[int], bool]:
+    """Return the ids of a text with its marks, at most ``limit``, and whether it was longer; the end mark stays.
+
+    The tokenizer's own truncation is a setting of an object that all threads share: two limits at once would mix.
+    """
+    ids: list[int] = tokenizer(text, verbose=False)["input_ids"]
+    return (ids, False) if len(ids) <= limit else ([*ids[: limit - 1], ids[-1]], True)
+
+
+def generation_arguments(decoding: Decoding) -> dict[str, Any]:
+    """Return a ``Decoding`` in the words of transformers' ``generate``; nothing is left to a checkpoint's defaults."""
+    arguments: dict[str, Any] = {
+        "max_new_tokens": decoding.max_new_tokens,
+        "min_length": 0,
+        "num_beams": decoding.num_beams,
+        "length_penalty": decoding.length_penalty,
+        "repetition_penalty": decoding.repetition_penalty,
+        "do_sample": decoding.temperature > 0,
+    }
+    if decoding.temperature > 0:
+        arguments |= {"temperature": decoding.temperature, "top_p": decoding.top_p, "top_k": 0}
+    return arguments
+
+
+def stopped(text: str, stops: Sequence[str]) -> str:
+    """Return ``text`` up to the first of the stop strings."""
+    for stop in stops:
+        text = text.split(stop, 1)[0]
+    return text.strip()

@@ -1,0 +1,216 @@
+"""The adapters over transformers keep the contract, and their outputs equal those of calling the library directly."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.support import checkpoints
+from vlbench.adapter import Adapter, LoadOptions
+from vlbench.adapters.blip import CAPTION, QUESTIONS, RETRIEVAL, Blip
+from vlbench.adapters.chat import Chat
+from vlbench.adapters.clip import Clip
+from vlbench.adapters.vision_encoder_decoder import VisionEncoderDecoder
+from vlbench.testing import AdapterContract
+from vlbench.testing.adapters import answer, numbers
+from vlbench.testing.samples import TEXTS, pictures
+from vlbench.types import Decoding, EmbedImage, EmbedText, Generate, ImageRef, LogLikelihood, Match
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+MADE: dict[str, Callable[[Path], Path]] = {
+    "clip": checkpoints.clip,
+    "siglip": checkpoints.siglip,
+    "blip-retrieval": lambda folder: checkpoints.blip(folder, RETRIEVAL),
+    "blip-caption": lambda folder: checkpoints.blip(folder, CAPTION),
+    "blip-questions": lambda folder: checkpoints.blip(folder, QUESTIONS),
+    "vit-gpt2": checkpoints.vit_gpt2,
+    "llava": checkpoints.llava,
+}
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("checkpoints")
+    return {name: make(root / name) for name, make in MADE.items()}
+
+
+class _Contract(AdapterContract):
+    kind: type[Adapter]
+    made: str
+
+    @pytest.fixture(autouse=True)
+    def _folder(self, folders: dict[str, Path]) -> None:
+        type(self).folder = folders[self.made]  # type: ignore[attr-defined]
+
+    def make_adapter(self) -> Adapter:
+        return self.kind(LoadOptions(checkpoint=str(type(self).folder)))  # type: ignore[attr-defined]
+
+
+class TestClip(_Contract):
+    kind, made = Clip, "clip"
+
+
+class TestSiglip(_Contract):
+    kind, made = Clip, "siglip"
+
+
+class TestBlipRetrieval(_Contract):
+    kind, made = Blip, "blip-retrieval"
+
+
+class TestBlipCaption(_Contract):
+    kind, made = Blip, "blip-caption"
+
+
+class TestBlipQuestions(_Contract):
+    kind, made = Blip, "blip-questions"
+
+
+class TestVisionEncoderDecoder(_Contract):
+    kind, made = VisionEncoderDecoder, "vit-gpt2"
+
+
+class TestChat(_Contract):
+    kind, made = Chat, "llava"
+
+
+def _vectors(adapter: Adapter, requests: Sequence[Any]) -> np.ndarray:
+    return np.stack([np.asarray(numbers(response)) for response in answer(adapter, requests)])
+
+
+def _inputs(folder: Path, images: Sequence[ImageRef], texts: Sequence[str], **words: Any) -> Any:
+    from transformers import AutoImageProcessor, AutoTokenizer
+
+    found = dict(AutoTokenizer.from_pretrained(folder)(list(texts), return_tensors="pt", **words))
+    seen = AutoImageProcessor.from_pretrained(folder)(images=[image.load() for image in images], return_tensors="pt")
+    return {**found, **seen}
+
+
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [("clip", {"padding": True, "truncation": True}), ("siglip", {"padding": "max_length", "max_length": 64})],
+)
+def test_a_dual_encoder_equals_the_library(
+    folders: dict[str, Path], tmp_path: Path, made: str, words: dict[str, Any]
+) -> None:
+    from transformers import AutoModel
+
+    images, texts = pictures(tmp_path), list(TEXTS)
+    inputs = _inputs(folders[made], images, texts, **words)
+    inputs = {k: v for k, v in inputs.items() if k in ("input_ids", "attention_mask", "pixel_values")}
+    if made == "siglip":
+        inputs.pop("attention_mask", None)
+    with torch.inference_mode():
+        output = AutoModel.from_pretrained(folders[made]).eval()(**inputs)
+    adapter = Clip(LoadOptions(checkpoint=str(folders[made])))
+    seen = _vectors(adapter, [EmbedImage(image) for image in images])
+    read = _vectors(adapter, [EmbedText(text) for text in texts])
+    for got, expected in ((seen, output.image_embeds.numpy()), (read, output.text_embeds.numpy())):
+        got = got / np.linalg.norm(got, axis=1, keepdims=True)
+        expected = expected / np.linalg.norm(expected, axis=1, keepdims=True)
+        assert np.abs(got - expected).max() < 1e-5
+
+
+def test_blip_retrieval_equals_the_library(folders: dict[str, Path], tmp_path: Path) -> None:
+    from transformers import BlipForImageTextRetrieval
+
+    folder, images = folders["blip-retrieval"], pictures(tmp_path)
+    texts = list(TEXTS)[: len(images)]
+    images = images[: len(texts)]
+    inputs = _inputs(folder, images, texts, padding=True)
+    inputs.pop("token_type_ids", None)
+    model = BlipForImageTextRetrieval.from_pretrained(folder).eval()
+    with torch.inference_mode():
+        cosine = model(**inputs, use_itm_head=False).itm_score.numpy()
+        logits = model(**inputs).itm_score.numpy()
+    adapter = Blip(LoadOptions(checkpoint=str(folder)))
+    seen = _vectors(adapter, [EmbedImage(image) for image in images])
+    read = _vectors(adapter, [EmbedText(text) for text in texts])
+    seen /= np.linalg.norm(seen, axis=1, keepdims=True)
+    read /= np.linalg.norm(read, axis=1, keepdims=True)
+    assert np.abs(seen @ read.T - cosine).max() < 1e-5
+    scores = _vectors(adapter, [Match(image, text) for image, text in zip(images, texts, strict=True)])[:, 0]
+    assert np.abs(scores - (logits[:, 1] - logits[:, 0])).max() < 1e-5
+
+
+@pytest.mark.parametrize("made", ["blip-caption", "blip-questions", "vit-gpt2"])
+@pytest.mark.parametrize("beams", [1, 3])
+def test_written_text_equals_the_library(folders: dict[str, Path], tmp_path: Path, made: str, beams: int) -> None:
+    import transformers
+
+    folder, (image, *_) = folders[made], pictures(tmp_path)
+    kinds = {"blip-caption": CAPTION, "blip-questions": QUESTIONS, "vit-gpt2": "VisionEncoderDecoderModel"}
+    model = getattr(transformers, kinds[made]).from_pretrained(folder).eval()
+    prompt = "is there a red star?" if made == "blip-questions" else ""
+    inputs = _inputs(folder, [image], [prompt])
+    wanted = ("pixel_values", "input_ids") if made == "blip-questions" else ("pixel_values",)
+    with torch.inference_mode():
+        ids = model.generate(**{name: inputs[name] for name in wanted}, max_new_tokens=8, num_beams=beams)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    expected = tokenizer.batch_decode(ids, skip_special_tokens=True)[0].strip()
+    adapter = {"vit-gpt2": VisionEncoderDecoder}.get(made, Blip)(LoadOptions(checkpoint=str(folder)))
+    (got,) = answer(adapter, [Generate((image,), prompt, Decoding(max_new_tokens=8, num_beams=beams))])
+    assert numbers(got) == expected
+
+
+def test_likelihood_equals_the_loss_of_the_library(folders: dict[str, Path], tmp_path: Path) -> None:
+    from transformers import AutoTokenizer, VisionEncoderDecoderModel
+
+    folder, (image, *_) = folders["vit-gpt2"], pictures(tmp_path)
+    model = VisionEncoderDecoderModel.from_pretrained(folder).eval()
+    text = "a red star"
+    ids = AutoTokenizer.from_pretrained(folder)(text, return_tensors="pt").input_ids
+    labels = torch.cat((ids, torch.tensor([[model.config.eos_token_id]])), dim=1)
+    with torch.inference_mode():
+        loss = float(model(pixel_values=_inputs(folder, [image], [text])["pixel_values"], labels=labels).loss)
+    adapter = VisionEncoderDecoder(LoadOptions(checkpoint=str(folder)))
+    (got,) = answer(adapter, [LogLikelihood((image,), "", text)])
+    total, tokens = np.asarray(numbers(got))
+    assert tokens == labels.shape[1]
+    assert total == pytest.approx(-loss * labels.shape[1], abs=1e-4)
+
+
+def _chat(folder: Path, images: Sequence[ImageRef], prompt: str, answer: str = "") -> Any:
+    """Return model and inputs of a conversation as the library's own documentation makes them."""
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    processor = AutoProcessor.from_pretrained(folder)
+    content = [*({"type": "image"} for _ in images), {"type": "text", "text": prompt}]
+    text = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
+    seen = [image.load() for image in images]
+    inputs = processor(text=text + answer, images=seen, return_tensors="pt", add_special_tokens=False)
+    return AutoModelForImageTextToText.from_pretrained(folder).eval(), processor, inputs
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_chat_equals_the_library(folders: dict[str, Path], tmp_path: Path, count: int) -> None:
+    images, prompt = pictures(tmp_path)[:count], "is there a red star?"
+    model, processor, inputs = _chat(folders["llava"], images, prompt)
+    with torch.inference_mode():
+        ids = model.generate(**inputs, max_new_tokens=8, do_sample=False)
+    expected = processor.batch_decode(ids[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)[0].strip()
+    adapter = Chat(LoadOptions(checkpoint=str(folders["llava"])))
+    (got,) = answer(adapter, [Generate(tuple(images), prompt, Decoding(max_new_tokens=8))])
+    assert numbers(got) == expected
+
+
+def test_answers_that_share_a_prompt_have_the_likelihood_of_the_whole_text(
+    folders: dict[str, Path], tmp_path: Path
+) -> None:
+    images, prompt, choices = pictures(tmp_path)[:1], "is there a red star?", ("yes", "no", "a large green square")
+    adapter = Chat(LoadOptions(checkpoint=str(folders["llava"])))
+    got = answer(adapter, [LogLikelihood(tuple(images), prompt, choice) for choice in choices])
+    for choice, response in zip(choices, got, strict=True):
+        model, _, inputs = _chat(folders["llava"], images, prompt, choice + "</s>")
+        with torch.inference_mode():
+            scores = model(**inputs).logits.log_softmax(dim=-1)
+        total, tokens = (float(value) for value in np.asarray(numbers(response)))
+        ids = inputs["input_ids"][0, -int(tokens) :]
+        expected = scores[0, -int(tokens) - 1 : -1].gather(1, ids[:, None]).sum()
+        assert total == pytest.approx(float(expected), abs=1e-4)

@@ -1,0 +1,195 @@
+"""Small checkpoints of real transformers classes: seeded weights, saved by the library with a processor of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+WORDS = (
+    *"abcdefghijklmnopqrstuvwxyz0123456789?.,->",
+    *[
+        "a",
+        "the",
+        "is",
+        "there",
+        "in",
+        "of",
+        "and",
+        "on",
+        "no",
+        "yes",
+        "picture",
+        "red",
+        "blue",
+        "green",
+        "circle",
+        "square",
+        "star",
+        "triangle",
+        "large",
+        "small",
+    ],
+    *("##" + letter for letter in "abcdefghijklmnopqrstuvwxyz"),
+)
+
+
+def bert_tokenizer(folder: Path) -> Any:
+    """Write and return a WordPiece tokenizer of a few words and all letters."""
+    from transformers import BertTokenizerFast
+
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *dict.fromkeys(WORDS)]))
+    tokenizer = BertTokenizerFast(str(folder / "vocab.txt"))
+    tokenizer.save_pretrained(folder)
+    return tokenizer
+
+
+def bpe_tokenizer(folder: Path, start: str, end: str, length: int) -> Any:
+    """Write and return a byte-level BPE tokenizer that marks start and end, as CLIP's does."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    marks = list(dict.fromkeys((start, end)))
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=300, special_tokens=marks, initial_alphabet=alphabet, show_progress=False)
+    tokenizer.train_from_iterator([" ".join(WORDS)], trainer)
+    places = [(mark, tokenizer.token_to_id(mark)) for mark in marks]
+    if start != end:
+        tokenizer.post_processor = processors.TemplateProcessing(f"{start} $A {end}", special_tokens=places)
+    wrapped = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token=start, eos_token=end, pad_token=end, model_max_length=length
+    )
+    wrapped.save_pretrained(folder)
+    return wrapped
+
+
+def clip(folder: Path) -> Path:
+    """Write a CLIP checkpoint."""
+    import torch
+    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
+
+    tokenizer = bpe_tokenizer(folder, "<|startoftext|>", "<|endoftext|>", 32)
+    marks = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
+    text = {"vocab_size": len(tokenizer), "max_position_embeddings": 32, **_SMALL, **marks, "pad_token_id": 1}
+    config = CLIPConfig(
+        text_config=text, vision_config={"image_size": 32, "patch_size": 8, **_SMALL}, projection_dim=24
+    )
+    torch.manual_seed(0)
+    CLIPModel(config).save_pretrained(folder)
+    CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=32).save_pretrained(folder)
+    return folder
+
+
+def siglip(folder: Path) -> Path:
+    """Write a SigLIP checkpoint, whose texts are padded to 64 without a mask."""
+    import torch
+    from transformers import SiglipConfig, SiglipImageProcessor, SiglipModel
+
+    tokenizer = bpe_tokenizer(folder, "<s>", "</s>", 64)
+    text = {"vocab_size": len(tokenizer), "max_position_embeddings": 64, **_SMALL, "projection_size": 32}
+    config = SiglipConfig(text_config=text, vision_config={"image_size": 32, "patch_size": 8, **_SMALL})
+    torch.manual_seed(0)
+    SiglipModel(config).save_pretrained(folder)
+    SiglipImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
+    return folder
+
+
+def blip(folder: Path, kind: str) -> Path:
+    """Write a BLIP checkpoint of class ``kind``."""
+    import torch
+    import transformers
+
+    tokenizer = bert_tokenizer(folder)
+    text = {
+        "vocab_size": len(tokenizer),
+        **_SMALL,
+        "max_position_embeddings": 64,
+        "bos_token_id": tokenizer.cls_token_id,
+        "sep_token_id": tokenizer.sep_token_id,
+        "eos_token_id": tokenizer.sep_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+        "encoder_hidden_size": 32,
+    }
+    vision = {"image_size": 32, "patch_size": 8, **_SMALL}
+    config = transformers.BlipConfig(
+        text_config=text, vision_config=vision, projection_dim=24, image_text_hidden_size=24
+    )
+    torch.manual_seed(0)
+    getattr(transformers, kind)(config).save_pretrained(folder)
+    transformers.BlipImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
+    return folder
+
+
+def vit_gpt2(folder: Path) -> Path:
+    """Write a ViT + GPT-2 checkpoint."""
+    import torch
+    from transformers import (
+        GPT2Config,
+        VisionEncoderDecoderConfig,
+        VisionEncoderDecoderModel,
+        ViTConfig,
+        ViTImageProcessor,
+    )
+
+    tokenizer = bpe_tokenizer(folder, "<|endoftext|>", "<|endoftext|>", 64)
+    end = tokenizer.eos_token_id
+    encoder = ViTConfig(image_size=32, patch_size=8, **_SMALL)
+    decoder = GPT2Config(
+        vocab_size=len(tokenizer), n_positions=64, n_embd=32, n_layer=2, n_head=2, bos_token_id=end, eos_token_id=end
+    )
+    config = VisionEncoderDecoderConfig.from_encoder_decoder_configs(encoder, decoder)
+    config.decoder_start_token_id, config.pad_token_id, config.eos_token_id = end, end, end
+    torch.manual_seed(0)
+    VisionEncoderDecoderModel(config).save_pretrained(folder)
+    ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
+    return folder
+
+
+CHAT_TEMPLATE = (
+    "{% for message in messages %}{{ message['role'] }}: {% for part in message['content'] %}"
+    "{% if part['type'] == 'image' %}<image>{% else %} {{ part['text'] }}{% endif %}{% endfor %}\n{% endfor %}"
+    "{% if add_generation_prompt %}assistant:\n{% endif %}"
+)
+
+
+def llava(folder: Path) -> Path:
+    """Write a LLaVA checkpoint: a CLIP vision tower and a Llama."""
+    import torch
+    from transformers import (
+        CLIPImageProcessor,
+        CLIPVisionConfig,
+        LlamaConfig,
+        LlavaConfig,
+        LlavaForConditionalGeneration,
+        LlavaProcessor,
+    )
+
+    tokenizer = bpe_tokenizer(folder, "</s>", "</s>", 512)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<image>"]})
+    end = tokenizer.eos_token_id
+    text = LlamaConfig(
+        vocab_size=len(tokenizer), **_SMALL, num_key_value_heads=2, bos_token_id=end, eos_token_id=end, pad_token_id=end
+    )
+    vision = CLIPVisionConfig(image_size=32, patch_size=8, **_SMALL)
+    place = tokenizer.convert_tokens_to_ids("<image>")
+    torch.manual_seed(0)
+    LlavaForConditionalGeneration(
+        LlavaConfig(vision_config=vision, text_config=text, image_token_index=place)
+    ).save_pretrained(folder)
+    LlavaProcessor(
+        CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=32),
+        tokenizer,
+        patch_size=8,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+        chat_template=CHAT_TEMPLATE,
+    ).save_pretrained(folder)
+    return folder
+
+
+_SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
