@@ -158,6 +158,9 @@ class Request:
     def _values(self) -> list[object]:
         return [getattr(self, f.name) for f in dataclasses.fields(self)]  # type: ignore[arg-type]
 
+    def _items(self) -> list[object]:
+        return [item for value in self._values() for item in (value if isinstance(value, tuple) else (value,))]
+
     @cached_property
     def key(self) -> str:
         """SHA-256 over the kind of request and its content."""
@@ -166,22 +169,12 @@ class Request:
     @cached_property
     def image_refs(self) -> tuple[ImageRef, ...]:
         """All images of the request."""
-        found: list[ImageRef] = []
-        for value in self._values():
-            for item in value if isinstance(value, tuple) else (value,):
-                if isinstance(item, ImageRef):
-                    found.append(item)
-        return tuple(found)
+        return tuple(item for item in self._items() if isinstance(item, ImageRef))
 
     @cached_property
     def length(self) -> int:
         """Characters of the longest text, by which batches are formed."""
-        lengths = [0]
-        for value in self._values():
-            for item in value if isinstance(value, tuple) else (value,):
-                if isinstance(item, str):
-                    lengths.append(len(item))
-        return max(lengths)
+        return max((len(item) for item in self._items() if isinstance(item, str)), default=0)
 
 
 @dataclass(frozen=True)
