@@ -73,6 +73,19 @@ def test_ten_kills_change_nothing(tmp_path: Path) -> None:
     assert not list((tmp_path / "killed" / ".journal").glob("*")), "the journal is cleared once results are written"
 
 
+def test_an_interrupt_says_that_the_same_command_resumes(tmp_path: Path) -> None:
+    process = subprocess.Popen(_command(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    journal = tmp_path / ".journal"
+    while process.poll() is None and not any(journal.glob("*.records")):
+        time.sleep(0.05)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said.endswith("vlbench: interrupted; the same command resumes\n") and "Traceback" not in said
+    assert _finish(tmp_path)[0]["cost"]["batches_replayed"] > 0
+
+
 def test_a_finished_run_is_reused(tmp_path: Path) -> None:
     first = _finish(tmp_path)
     second = _finish(tmp_path)

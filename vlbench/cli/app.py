@@ -66,6 +66,8 @@ def run_app(arguments: list[str]) -> int:
         _add_plugin_commands(app, arguments)
         # standalone_mode=False: errors come back here instead of being printed by the library in its own form.
         code: Any = app(arguments, standalone_mode=False)
+        if code == INTERRUPTED:  # the library turns an interrupt into a code of its own, without a word
+            raise KeyboardInterrupt
         return code if isinstance(code, int) else 0
     except typer.Exit as done:
         return done.exit_code
