@@ -98,7 +98,9 @@ def main() -> int:
         print(f"{name:14} {times}  " + "".join(f"{value:13.10f}" for value in scores[name][0]))
     gap = max(float(np.abs(a - b).max()) for a, b in zip(scores["vlbench"], scores["pycocoevalcap"], strict=True))
     ratio = statistics.median(seconds["pycocoevalcap"]) / statistics.median(seconds["vlbench"])
-    print(f"vlbench is {ratio:.1f} times as fast (bound {BOUND:.0f}); largest difference, per image or corpus: {gap:.1e}")
+    print(
+        f"vlbench is {ratio:.1f} times as fast (bound {BOUND:.0f}); largest difference, per image or corpus: {gap:.1e}"
+    )
     return int(ratio < BOUND or gap > TOLERANCE)
 
 

@@ -12,7 +12,10 @@ MISSING = "–"
 MAIN_SLICES = ("answer_type",)
 """Kinds of slices (``accuracy/answer_type/number``) that tables show unless all metrics are asked for."""
 
-CAPTION_METRICS = ("Bleu_1", "Bleu_2", "Bleu_3", "Bleu_4", "METEOR", "ROUGE_L", "CIDEr", "SPICE")
+CAPTION_METRICS = (
+    *("Bleu_1", "Bleu_2", "Bleu_3", "Bleu_4", "METEOR", "ROUGE_L"),
+    *("CIDEr", "CIDEr_original", "SPICE", "CLIPScore", "RefCLIPScore"),
+)
 
 _PERCENT = re.compile(r"(.+_)?(recall|precision)@\d+$|rsum$|q_to_a$|qa_to_r$|q_to_ar$|(text|image|group)_score$")
 _SHORT = {"q_to_a": "Q→A", "qa_to_r": "QA→R", "q_to_ar": "Q→AR"}
@@ -38,7 +41,12 @@ def scale(name: str) -> Scale:
         return Scale(100.0, 2)
     if _PERCENT.match(name):
         return Scale(100.0, 1)
-    return Scale(1.0, 4) if name in CAPTION_METRICS else Scale(1.0, None)
+    return Scale(1.0, 4) if _parts(name)[0] in CAPTION_METRICS else Scale(1.0, None)
+
+
+def _parts(name: str) -> list[str]:
+    """Return the metric and its slice, without the name of a scoring model: that may hold slashes itself."""
+    return re.sub(r"\[.*\]", "", name).split("/", 2)
 
 
 def shown(name: str, value: float | None, interval: tuple[float, float] | None = None) -> str:
@@ -73,7 +81,7 @@ def short_name(name: str) -> str:
     if directed:
         direction, k, _ = directed.groups()
         return f"{_DIRECTIONS[direction]} {f'R@{k}' if k else 'MedR'}"
-    _, kind, part = (*name.split("/", 2), "", "")[:3]
+    _, kind, part = (*_parts(name), "", "")[:3]
     return part if kind in MAIN_SLICES and part else _SHORT.get(name, name)
 
 
@@ -90,7 +98,7 @@ def explained(names: list[str]) -> list[str]:
 
 def is_main(name: str) -> bool:
     """Tell whether tables show the metric by default: no slice, or one of the main kinds."""
-    return "/" not in name or name.split("/")[1] in MAIN_SLICES
+    return len(_parts(name)) == 1 or _parts(name)[1] in MAIN_SLICES
 
 
 def is_percent(name: str) -> bool:

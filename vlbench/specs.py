@@ -64,7 +64,10 @@ class ModelSpec:
 
 @dataclass(frozen=True)
 class TaskSpec:
-    """A task: ``target`` is the class or its import path ``"module:Class"``; ``needs`` as capability sets in words."""
+    """A task: ``target`` is the class or its import path ``"module:Class"``; ``needs`` as capability sets in words.
+
+    ``default`` tells whether ``--tasks all`` includes it; any other task is run by name.
+    """
 
     name: str
     description: str
@@ -72,6 +75,7 @@ class TaskSpec:
     dataset: str
     primary_metric: str
     needs: str = ""
+    default: bool = True
 
     def load(self) -> type[Task[Any]]:
         """Import and return the class."""

@@ -26,6 +26,14 @@ _FLICKR30K = DatasetSpec(
     source="https://shannon.cs.illinois.edu/DenotationGraph/",
     citation="Young et al. 2014, From image descriptions to visual denotations; split of Karpathy & Fei-Fei 2015",
 )
+_NOCAPS = DatasetSpec(
+    name="nocaps",
+    description="NoCaps: Open Images photographs with ten captions each, many of objects that COCO's captions lack",
+    splits=("val",),
+    licence="captions under the terms on nocaps.org; images CC BY 2.0 as listed by Open Images",
+    source="https://nocaps.org",
+    citation="Agrawal et al. 2019, nocaps: novel object captioning at scale",
+)
 _VQA = DatasetSpec(
     name="vqa",
     description="VQA v2: open questions about COCO images with ten annotators' answers",
@@ -47,4 +55,4 @@ _VCR = DatasetSpec(
 @hookimpl
 def vlbench_register_datasets() -> Iterable[DatasetSpec]:
     """Return the built-in datasets."""
-    return [_COCO, _FLICKR30K, _VQA, _VCR]
+    return [_COCO, _FLICKR30K, _NOCAPS, _VQA, _VCR]

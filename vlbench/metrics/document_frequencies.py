@@ -1,7 +1,7 @@
 """Files of document frequencies, by which CIDEr can weigh the words of a small set as a large one does.
 
-A file is one JSON object: ``schema``, the number of ``images`` that were counted, and ``document_frequencies``: for each
-n-gram of one to four tokens (joined by blanks) the number of those images whose references have it. N-grams of a
+A file is one JSON object: ``schema``, the number of ``images`` that were counted, and ``document_frequencies``: for
+each n-gram of one to four tokens (joined by blanks) the number of those images whose references have it. N-grams of a
 single image are left out: one that is unknown weighs the same.
 """
 
