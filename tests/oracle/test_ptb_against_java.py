@@ -18,17 +18,36 @@ pytestmark = [
 ]
 
 CAPTIONS = 10_000
-WORDS = (
+FORMS = (
     "a the man woman dog dogs cat red-haired ice-cream t-shirt skateboarder's tennis playing isn't can't cannot won't "
     "don't gonna gotta wanna lemme it's he'll they've I'm we'd 'tis o'clock ol' rock 'n' roll y'all ma'am D'Angelo "
     "Dr. Mr. St. Ave. U.S. U.K. a.m. p.m. e.g. i.e. etc. Jr. Inc. vs. No. fig. Jan. Mon. ph.d. Wash. J. "
     "1 2 10 100 1,000 1/2 3-4 10:30 3.5 50% $5 #1 1st 2nd 90's '90s 20th 747 555-1234 12/25/2014 -5 +7 5' 6\" 4x4 "
     "and/or w/ @home me@x.com www.cats.com http://a.b/c C++ R&B AT&T &amp; &lt; <b> </b> :) ;-) ^_^ cafe "
     "caf\xe9 jalape\xf1o na\xefve \xbd \xbe \xb0 \xa3 \u20ac \u2019 \u2018 \u201c \u201d \u2013 \u2014 \u2026 "
-    "Z\xfcrich \u65e5\u672c \u043a\u043e\u0442 \U0001f600 (left) [right] {both} (a ) -- --- ... .. !! ?! ; : , . ' \" ` "
-    "`` '' _ __ * ** ~ = + % ^ | \\ / // < > <> & # @"
-).split(" ")
-JOINTS = (" ",) * 12 + ("", "-", "/", ", ", ". ", "; ", "'", "' ", " '", "\u2019", '"', ' "', "(", ") ", "  ", "\t", "...")
+    "Z\xfcrich \u65e5\u672c \u043a\u043e\u0442 \U0001f600 (left) [right] {both} (a ) -- --- ... .. !! ?! ; : , . ' "
+    "\" ` `` '' _ __ * ** ~ = + % ^ | \\ / // < > <> & # @"
+)
+WORDS = FORMS.split()
+JOINTS = (" ",) * 12 + (
+    "",
+    "-",
+    "/",
+    ", ",
+    ". ",
+    "; ",
+    "'",
+    "' ",
+    " '",
+    "\u2019",
+    '"',
+    ' "',
+    "(",
+    ") ",
+    "  ",
+    "\t",
+    "...",
+)
 CHARACTERS = "aeiosTZ015 .,'\"-/!?:;()[]&#$%*_+=~\u2019\u2018\u201c\u2013\xe9\xbd\u0301\xad"
 
 

@@ -7,7 +7,9 @@ from vlbench.tasks.builtin import vlbench_register_tasks
 
 def test_specs_agree_with_the_classes() -> None:
     specs = list(vlbench_register_tasks())
-    assert [spec.name for spec in specs] == ["coco_retrieval", "flickr30k_retrieval", "coco_caption", "vqa", "vcr"]
+    names = ["coco_retrieval", "flickr30k_retrieval", "coco_caption", "nocaps", "vqa", "vcr"]
+    assert [spec.name for spec in specs] == names
+    assert [spec.name for spec in specs if not spec.default] == ["nocaps"], "scenes hold the data of all others"
     for spec in specs:
         task = spec.load()
         assert (task.name, task.dataset, task.primary_metric) == (spec.name, spec.dataset, spec.primary_metric)

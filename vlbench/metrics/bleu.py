@@ -51,9 +51,9 @@ def bleu_counts(ngrams: CaptionNgrams) -> BleuCounts:
     correct = np.zeros((ngrams.images, ORDERS), dtype=np.int64)
     for column, order in enumerate(ngrams.orders):
         # An n-gram counts as often as it occurs in the one reference that has it most often.
-        most = np.zeros(len(order.candidates.count), dtype=np.int64)
-        np.maximum.at(most, order.pairs[:, 1], order.references.count[order.pairs[:, 0]])
-        np.add.at(correct[:, column], order.candidates.caption, np.minimum(most, order.candidates.count))
+        most = np.zeros(len(order.candidates.times), dtype=np.int64)
+        np.maximum.at(most, order.pairs[:, 1], order.references.times[order.pairs[:, 0]])
+        np.add.at(correct[:, column], order.candidates.caption, np.minimum(most, order.candidates.times))
     length = ngrams.candidate_words
     guess = np.maximum(length[:, None] - np.arange(ORDERS), 0)
     # The distance first and the length second in one number, so that its minimum is the closest, then the shortest.

@@ -70,8 +70,8 @@ def document_frequency(order: Order, ngrams: CaptionNgrams) -> NDArray[np.int64]
 
 def _similarity(ngrams: CaptionNgrams, order: Order, weight: NDArray[np.float64]) -> _Similarity:
     """Return the cosine of each reference with its image's candidate over the n-grams of one order."""
-    candidate = order.candidates.count * weight[order.candidates.ngram]
-    reference = order.references.count * weight[order.references.ngram]
+    candidate = order.candidates.times * weight[order.candidates.ngram]
+    reference = order.references.times * weight[order.references.ngram]
     norms = np.sqrt(np.bincount(order.candidates.caption, candidate**2, ngrams.images))[ngrams.image]
     norms = norms * np.sqrt(np.bincount(order.references.caption, reference**2, len(ngrams.image)))
     norms[norms == 0] = 1.0

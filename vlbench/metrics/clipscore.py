@@ -1,7 +1,8 @@
 """CLIPScore and RefCLIPScore: how well a caption fits its image, and also its references, to a dual encoder.
 
 Source: Hessel et al. 2021, and the authors' code: w = 2.5, texts after the prompt "A photo depicts ", the best
-reference counts. Any dual encoder can stand in for CLIP ViT-B/32, whose numbers the paper has; so its name is in the metric's.
+reference counts. Any dual encoder can stand in for CLIP ViT-B/32, whose numbers the paper has; so the model's name is
+part of the metric's.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ class Entries(NamedTuple):
 
     caption: Integers
     ngram: Integers
-    count: Integers
+    times: Integers
 
 
 @dataclass(frozen=True)
