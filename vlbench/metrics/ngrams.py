@@ -111,7 +111,7 @@ def _entries(caption: Integers, ngram: Integers, distinct: int) -> Entries:
 def _order(n: int, entries: Entries, images: int, image: Integers, first: Integers) -> Order:
     split = int(np.searchsorted(entries.caption, images))
     candidates = Entries(*(column[:split] for column in entries))
-    references = Entries(entries.caption[split:] - images, entries.ngram[split:], entries.count[split:])
+    references = Entries(entries.caption[split:] - images, entries.ngram[split:], entries.times[split:])
     pairs = _pairs(candidates, references, image, len(first))
     return Order(n, candidates, references, pairs, first)
 
