@@ -17,6 +17,9 @@ CAPTION_METRICS = (
     *("CIDEr", "CIDEr_original", "SPICE", "CLIPScore", "RefCLIPScore"),
 )
 
+SECONDARY = ("CIDEr_original",)
+"""Metrics that tables show only if all are asked for."""
+
 _PERCENT = re.compile(r"(.+_)?(recall|precision)@\d+$|rsum$|q_to_a$|qa_to_r$|q_to_ar$|(text|image|group)_score$")
 _SHORT = {"q_to_a": "Q→A", "qa_to_r": "QA→R", "q_to_ar": "Q→AR"}
 _DIRECTIONS = {"image_to_text": "I→T", "text_to_image": "T→I"}
@@ -98,6 +101,8 @@ def explained(names: list[str]) -> list[str]:
 
 def is_main(name: str) -> bool:
     """Tell whether tables show the metric by default: no slice, or one of the main kinds."""
+    if name in SECONDARY:
+        return False
     return len(_parts(name)) == 1 or _parts(name)[1] in MAIN_SLICES
 
 

@@ -126,7 +126,7 @@ def test_what_is_switched_off_is_none_with_that_reason() -> None:
     assert scores.corpus["SPICE"] is None
     assert scores.reasons == {
         "METEOR": "was switched off",
-        "SPICE": "was switched off",
+        "SPICE": "was not asked for (spice=auto)",
     }
     assert list(scores.corpus) == list(METRICS)
 

@@ -210,7 +210,7 @@ def test_given_document_frequencies_are_in_the_signature_by_content(root: DataRo
 
 
 def test_spice_is_off_unless_asked_for(root: DataRoot) -> None:
-    for arguments, reason in (({}, "was switched off"), ({"spice": "auto"}, "needs ")):
+    for arguments, reason in (({}, "was not asked for"), ({"spice": "auto"}, "needs ")):
         task = CocoCaption({"meteor": "off", **arguments})
         dataset = task.load(root, None, None)
         metric = task.aggregate(task.score_predictions(first_captions(), dataset), dataset)["SPICE"]

@@ -26,6 +26,7 @@ __all__ = ["METRICS", "CaptionScores", "score_captions"]
 METRICS = ("Bleu_1", "Bleu_2", "Bleu_3", "Bleu_4", "METEOR", "ROUGE_L", "CIDEr", "CIDEr_original", "SPICE")
 _BLEU = METRICS[:4]
 _CIDER = ("CIDEr", "CIDEr_original")
+_OFF = {"METEOR": "was switched off", "SPICE": "was not asked for (spice=auto)"}
 
 IdT = TypeVar("IdT", bound=Hashable)
 
@@ -208,7 +209,7 @@ def _ask_java(tokens: _Tokens, switches: Mapping[str, str], wanted: Collection[s
         if name not in wanted:
             continue
         if switch == "off":
-            tokens.reasons[name] = "was switched off"
+            tokens.reasons[name] = _OFF[name]
             continue
         try:
             scorers[name](tokens)
