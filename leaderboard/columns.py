@@ -12,7 +12,13 @@ MISSING = "–"
 MAIN_SLICES = ("answer_type",)
 """Kinds of slices (``accuracy/answer_type/number``) that tables show unless all metrics are asked for."""
 
-CAPTION_METRICS = ("Bleu_1", "Bleu_2", "Bleu_3", "Bleu_4", "METEOR", "ROUGE_L", "CIDEr", "SPICE")
+CAPTION_METRICS = (
+    *("Bleu_1", "Bleu_2", "Bleu_3", "Bleu_4", "METEOR", "ROUGE_L"),
+    *("CIDEr", "CIDEr_original", "SPICE", "CLIPScore", "RefCLIPScore"),
+)
+
+SECONDARY = ("CIDEr_original",)
+"""Metrics that tables show only if all are asked for."""
 
 _PERCENT = re.compile(
     r"(.+_)?((recall|precision|accuracy)@\d+|map@R|r_precision)$|mean_per_class_recall$|rsum$"
@@ -43,7 +49,12 @@ def scale(name: str) -> Scale:
         return Scale(100.0, 2)
     if _PERCENT.match(metric):
         return Scale(100.0, 1)
-    return Scale(1.0, 4) if name in CAPTION_METRICS else Scale(1.0, None)
+    return Scale(1.0, 4) if _parts(name)[0] in CAPTION_METRICS else Scale(1.0, None)
+
+
+def _parts(name: str) -> list[str]:
+    """Return the metric and its slice, without the name of a scoring model: that may hold slashes itself."""
+    return re.sub(r"\[.*\]", "", name).split("/", 2)
 
 
 def shown(name: str, value: float | None, interval: tuple[float, float] | None = None) -> str:
@@ -78,7 +89,7 @@ def short_name(name: str) -> str:
     if directed:
         direction, k, rank = directed.groups()
         return f"{_DIRECTIONS[direction]} {f'R@{k}' if k else {'median': 'MedR', 'mean': 'MeanR'}[rank]}"
-    _, kind, part = (*name.split("/", 2), "", "")[:3]
+    _, kind, part = (*_parts(name), "", "")[:3]
     return part if kind in MAIN_SLICES and part else _SHORT.get(name, name)
 
 
@@ -96,7 +107,9 @@ def explained(names: list[str]) -> list[str]:
 
 def is_main(name: str) -> bool:
     """Tell whether tables show the metric by default: no slice, or one of the main kinds."""
-    return "/" not in name or name.split("/")[1] in MAIN_SLICES
+    if name in SECONDARY:
+        return False
+    return len(_parts(name)) == 1 or _parts(name)[1] in MAIN_SLICES
 
 
 def is_percent(name: str) -> bool:

@@ -84,6 +84,15 @@ def vlbench_register_tasks() -> Iterable[TaskSpec]:
             "generate",
         ),
         TaskSpec(
+            "nocaps",
+            "NoCaps captioning: the same, over all images and by domain",
+            "vlbench.tasks.captioning:NoCaps",
+            "nocaps",
+            "CIDEr",
+            "generate",
+            default=False,
+        ),
+        TaskSpec(
             "vqa",
             "VQA v2: official accuracy of open answers",
             "vlbench.tasks.vqa:Vqa",

@@ -93,6 +93,18 @@ class Task(Generic[SampleT]):
         """Turn rows into metrics."""
         raise NotImplementedError
 
+    def scoring(self) -> Mapping[str, str]:
+        """Return what of the arguments changes how answers are scored; it is in the signature of runs and files."""
+        return {}
+
+    def scoring_model(self) -> str | None:
+        """Return the name of a second model that helps to score, if there is one; it must embed images and texts."""
+        return None
+
+    def scoring_rounds(self, dataset: Dataset[SampleT], rows: Sequence[SampleRow], model: str) -> Rounds:
+        """Put requests to the scoring ``model`` as ``rounds`` does to a model; return the rows with its scores."""
+        raise NotImplementedError
+
     def notes(self, dataset: Dataset[SampleT], limit: int | None) -> Sequence[str]:
         """Return what a reader of the numbers must know: distortions by a subset, and the like."""
         return ()

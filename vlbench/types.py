@@ -295,11 +295,12 @@ class Caption:
 
 @dataclass(frozen=True)
 class CaptionedImage:
-    """An image and its reference captions."""
+    """An image and its reference captions; ``domain`` is the part of the dataset that it belongs to, where named."""
 
     image_id: str
     image: ImageRef
     captions: tuple[Caption, ...]
+    domain: str = ""
 
 
 @dataclass(frozen=True)

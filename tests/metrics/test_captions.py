@@ -14,12 +14,13 @@ import pytest
 from vlbench.errors import DataError, UsageError
 from vlbench.metrics.caption_statistics import corpus_from_statistics, stack_statistics
 from vlbench.metrics.captions import METRICS, score_captions
-from vlbench.metrics.meteor import MeteorUnavailable, meteor_from_statistics, run_meteor
+from vlbench.metrics.java import JavaUnavailable
+from vlbench.metrics.meteor import meteor_from_statistics, run_meteor
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-WITHOUT_JAVA = ("Bleu_1", "Bleu_2", "Bleu_3", "Bleu_4", "ROUGE_L", "CIDEr")
+WITHOUT_JAVA = ("Bleu_1", "Bleu_2", "Bleu_3", "Bleu_4", "ROUGE_L", "CIDEr", "CIDEr_original")
 REFERENCES = {
     1: ["A black dog runs over the grass.", "A dog is running on the lawn.", "The dog can't stop running."],
     2: ["Two men play tennis.", "A pair of men are playing tennis on a court."],
@@ -120,12 +121,12 @@ def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
     assert capfd.readouterr() == ("", "")
 
 
-def test_spice_is_none_with_its_reason() -> None:
+def test_what_is_switched_off_is_none_with_that_reason() -> None:
     scores = score_captions(CANDIDATES, REFERENCES, meteor="off")
     assert scores.corpus["SPICE"] is None
     assert scores.reasons == {
         "METEOR": "was switched off",
-        "SPICE": "needs Stanford CoreNLP models that are not shipped",
+        "SPICE": "was not asked for (spice=auto)",
     }
     assert list(scores.corpus) == list(METRICS)
 
@@ -167,7 +168,7 @@ def test_meteor_that_hangs_is_stopped(monkeypatch: pytest.MonkeyPatch, tmp_path:
     _fake_java(tmp_path, f"echo $$ > {tmp_path / 'pid'}; exec sleep 60")
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     started = time.monotonic()
-    with pytest.raises(MeteorUnavailable, match=r"stopped after 0\.5 s"):
+    with pytest.raises(JavaUnavailable, match=r"stopped after 0\.5 s"):
         run_meteor(["a"], [["a"]], timeout=0.5)
     assert time.monotonic() - started < 30
     with pytest.raises(ProcessLookupError):

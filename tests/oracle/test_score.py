@@ -44,6 +44,7 @@ def score(output: Path, *arguments: object) -> tuple[Json, list[Json]]:
 def check_captions(printed: Json, expected: dict[str, float], tolerance: float) -> None:
     values = {name: metric["value"] for name, metric in printed["metrics"].items()}
     assert tuple(values) == METRICS
+    assert values.pop("CIDEr_original") > 0
     assert values.pop("SPICE") is None and printed["metrics"]["SPICE"]["reason"]
     if shutil.which("java") is None:
         assert values.pop("METEOR") is None and "Java" in printed["metrics"]["METEOR"]["reason"]

@@ -393,3 +393,44 @@ def vizwiz(root: Path, split: str = "val") -> Path:
     path = root / f"{split}.json"
     write(path, vizwiz_questions())
     return path
+
+
+NOCAPS = {
+    "in-domain": ["A brown dog sleeps on a bed"],
+    "near-domain": ["A red bus stands by the road", "Two green parrots share a branch"],
+    "out-domain": ["A jellyfish glows in dark water"],
+}
+
+
+def nocaps_document() -> Json:
+    """Ten captions an image, not grouped by image; ids from 0, and a domain for each image."""
+    texts = [("in-domain", 0), ("near-domain", 0), ("out-domain", 0), ("near-domain", 1)]
+    images = [
+        {
+            "license": 0,
+            "file_name": f"{i:016x}.jpg",
+            "open_images_id": f"{i:016x}",
+            "coco_url": f"https://s3.amazonaws.com/nocaps/val/{i:016x}.jpg",
+            "height": 6,
+            "width": 8,
+            "date_captured": "2018-11-06 11:04:33",
+            "id": i,
+            "domain": domain,
+        }
+        for i, (domain, _) in enumerate(texts)
+    ]
+    annotations: list[Json] = [
+        {"image_id": i, "id": 10 * i + k, "caption": f"{NOCAPS[domain][n]} ({k})."}
+        for k in range(10)
+        for i, (domain, n) in enumerate(texts)
+    ]
+    return {"info": {}, "licenses": [], "images": images, "annotations": annotations}
+
+
+def nocaps(root: Path, folder: str = "val") -> Path:
+    """Write the val split and return its file."""
+    for image, colour in zip(nocaps_document()["images"], ("red", "green", "blue", "white"), strict=True):
+        picture(root / folder / image["file_name"], colour)
+    path = root / "nocaps_val_4500_captions.json"
+    write(path, nocaps_document())
+    return path

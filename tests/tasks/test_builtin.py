@@ -23,7 +23,7 @@ def test_specs_agree_with_the_classes() -> None:
     specs = list(vlbench_register_tasks())
     default = ["coco_retrieval", "flickr30k_retrieval", "coco_caption", "vqa", "vcr"]
     assert [spec.name for spec in specs if spec.default] == default, "what the bundled benchmark has"
-    assert {"okvqa", "gqa", "vizwiz"} <= {spec.name for spec in specs}
+    assert {"okvqa", "gqa", "vizwiz", "nocaps"} <= {spec.name for spec in specs}
     for spec in specs:
         task = spec.load()
         assert (task.name, task.dataset, task.primary_metric) == (spec.name, spec.dataset, spec.primary_metric)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,13 +11,17 @@ import pytest
 from tests.support import layouts
 from vlbench.data.source import DataRoot
 from vlbench.errors import DataError, UnsupportedTask, UsageError
+from vlbench.metrics.captions import METRICS
+from vlbench.metrics.document_frequencies import DocumentFrequencies
+from vlbench.metrics.ptb import tokenize
 from vlbench.run.manifest import signature
-from vlbench.tasks.captioning import CocoCaption
+from vlbench.tasks.captioning import CocoCaption, NoCaps
 from vlbench.testing import TaskContract
 from vlbench.testing.tasks import EVERYTHING, drive
 from vlbench.types import Decoding, Failure, Generate, Generated, Request, Response
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 
@@ -40,6 +45,17 @@ class TestCoco2017CaptionContract(TestCocoCaptionContract):
     def test_the_images_are_found(self, task: CocoCaption, root: DataRoot) -> None:
         dataset = task.load(root, None, None)
         assert dataset.split == "val2017" and all(s.image.source.exists(s.image.name) for s in dataset.samples)
+
+
+class TestNoCapsContract(TaskContract):
+    @pytest.fixture
+    def task(self) -> NoCaps:
+        return NoCaps({"meteor": "off"})
+
+    @pytest.fixture
+    def root(self, tmp_path: Path) -> DataRoot:
+        layouts.nocaps(tmp_path / "nocaps")
+        return DataRoot(tmp_path)
 
 
 @pytest.fixture
@@ -68,7 +84,7 @@ def test_a_model_that_writes_a_reference_is_right(root: DataRoot) -> None:
     assert metrics["ROUGE_L"].value == pytest.approx(1.0)
     assert metrics["SPICE"].value is None and metrics["SPICE"].reason
     assert metrics["METEOR"].value is None and metrics["METEOR"].reason == "was switched off"
-    assert set(metrics) == {"Bleu_1", "Bleu_2", "Bleu_3", "Bleu_4", "METEOR", "ROUGE_L", "CIDEr", "SPICE"}
+    assert tuple(metrics) == METRICS
     scored = task.aggregate(task.score_predictions(first_captions(), dataset), dataset)
     assert {name: m.value for name, m in scored.items()} == {name: m.value for name, m in metrics.items()}
 
@@ -148,6 +164,70 @@ def test_a_subset_is_noted(root: DataRoot) -> None:
     task = CocoCaption()
     (note,) = task.notes(task.load(root, None, None), None)
     assert "3 images" in note and "CIDEr" in note
+
+
+def test_captions_are_tokenised_once_for_all_metrics(root: DataRoot, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+
+    def counting(texts: Sequence[str]) -> list[str]:
+        calls.append(len(texts))
+        return tokenize(texts)
+
+    monkeypatch.setattr("vlbench.metrics.captions.tokenize", counting)
+    task = CocoCaption({"meteor": "off"})
+    dataset = task.load(root, None, None)
+    task.aggregate(task.score_predictions(first_captions(), dataset), dataset)
+    assert calls == [3 + 7]
+
+
+def test_nocaps_by_domain(tmp_path: Path) -> None:
+    """Domains share the document frequencies of the split, so the value of all images is the mean over images."""
+    layouts.nocaps(tmp_path)
+    task = NoCaps({"meteor": "off"})
+    dataset = task.load(DataRoot(tmp_path), None, None)
+    answers = {"0": "a brown dog sleeps", "1": "a red bus", "2": "a cat", "3": "Two green parrots share a branch"}
+    rows = task.score_predictions(answers, dataset)
+    assert [row.slices["domain"] for row in rows] == ["in-domain", "near-domain", "out-domain", "near-domain"]
+    metrics = task.aggregate(rows, dataset)
+    cider = [row.scores["CIDEr"] for row in rows]
+    assert metrics["CIDEr"].value == pytest.approx(sum(cider) / 4)
+    assert metrics["CIDEr/domain/near-domain"].value == pytest.approx((cider[1] + cider[3]) / 2)
+    assert metrics["CIDEr_original/domain/in-domain"].value == rows[0].scores["CIDEr_original"]
+    near = [rows[1], rows[3]]
+    correct, guess = (sum(row.statistics[key][0] for row in near) for key in ("bleu_correct", "bleu_guess"))
+    assert (correct, guess) == (9, 9)
+    assert metrics["Bleu_1/domain/near-domain"].value == pytest.approx(math.exp(1 - 19 / 9), rel=1e-6)
+    assert metrics["METEOR/domain/out-domain"].value is None and metrics["METEOR/domain/out-domain"].reason
+    assert {name.rpartition("/domain/")[2] for name in metrics if "/" in name} == set(layouts.NOCAPS)
+    path = results(tmp_path / "answers.json", [{"image_id": int(i), "caption": text} for i, text in answers.items()])
+    assert task.predictions(path, dataset) == answers
+
+
+def test_given_document_frequencies_are_in_the_signature_by_content(root: DataRoot, tmp_path: Path) -> None:
+    lines = set()
+    for name, counts in (("a", {"a": 2}), ("b", {"a": 2}), ("c", {"a": 3})):
+        (tmp_path / name).write_bytes(DocumentFrequencies(50, counts).to_bytes())
+        task = CocoCaption({"meteor": "off", "df": str(tmp_path / name)})
+        dataset = task.load(root, None, None)
+        lines.add(signature(task, dataset, task.protocol(EVERYTHING), None))
+        (note,) = task.notes(dataset, None)
+        assert "are those of 50 images" in note
+        assert task.score_predictions(first_captions(), dataset)[0].scores["CIDEr"] > 0
+    plain = CocoCaption()
+    lines.add(signature(plain, dataset, plain.protocol(EVERYTHING), None))
+    assert len(lines) == 3 and sum("|df:" in line for line in lines) == 2
+    with pytest.raises(DataError, match="is missing"):
+        CocoCaption({"df": str(tmp_path / "none")}).scoring()
+
+
+def test_spice_is_off_unless_asked_for(root: DataRoot) -> None:
+    for arguments, reason in (({}, "was not asked for"), ({"spice": "auto"}, "needs ")):
+        task = CocoCaption({"meteor": "off", **arguments})
+        dataset = task.load(root, None, None)
+        metric = task.aggregate(task.score_predictions(first_captions(), dataset), dataset)["SPICE"]
+        assert metric.value is not None or (metric.reason or "").startswith(reason)
+    with pytest.raises(UsageError, match="coco_caption:spice=on is none of: off, auto"):
+        CocoCaption({"spice": "on"})
 
 
 @pytest.mark.slow

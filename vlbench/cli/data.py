@@ -214,3 +214,27 @@ def _print_json(rows: object) -> None:
     import json
 
     sys.stdout.write(json.dumps(rows, indent=2) + "\n")
+
+
+@data_app.command("df")
+def document_frequencies(
+    references: Annotated[Path, typer.Option(metavar="FILE", help="Captions in one of the official layouts.")],
+    output: Annotated[Path, typer.Option(metavar="FILE", help="File to write; it must not exist.")],
+    split: Annotated[str | None, typer.Option(help="Split, where the file holds several.")] = None,
+) -> None:
+    """Count document frequencies, by which CIDEr can score a small set as a large one (--task-arg df=FILE)."""
+    from vlbench.data.coco import load_references
+    from vlbench.metrics.document_frequencies import count_document_frequencies
+
+    if output.exists():
+        raise DataError(f"{output} exists; choose another --output")
+    dataset = load_references(references, split)
+    made = count_document_frequencies([[caption.text for caption in s.captions] for s in dataset.samples])
+    try:
+        output.write_bytes(made.to_bytes())
+    except OSError as error:
+        raise DataError(f"cannot write {output} ({error.strerror}); choose another --output") from error
+    sys.stdout.write(
+        f"{output}: {len(made.counts)} n-grams of {made.images} images of {dataset.name} {dataset.split} "
+        f"(vlbench run --task-arg coco_caption:df={output})\n"
+    )

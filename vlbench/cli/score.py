@@ -47,7 +47,7 @@ def score(
     root = None if references is not None else data_root(data)
     dataset = load_truth(chosen, references, root, split)
     command = ("vlbench", *sys.argv[1:])
-    result, rows = score_file(chosen, dataset, predictions, reporter, name=name, command=command)
+    result, rows = score_file(chosen, dataset, predictions, reporter, name=name, command=command, plugins=plugins)
     if output is not None:
         from vlbench.leaderboard.store import write_result
 

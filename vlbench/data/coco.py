@@ -70,7 +70,7 @@ def load_coco(folder: LocalFolder, split: str | None = None, limit: int | None =
     elif split.startswith("karpathy-"):
         samples = _short_samples(document, folder, where)
     else:
-        samples = _official_samples(document, split, folder, where)
+        samples = official_samples(document, split, folder, where)
     return captions_dataset(NAME, split, limited(samples, limit), OFFICIAL_COUNTS[split])
 
 
@@ -96,7 +96,7 @@ def load_references(path: Path, split: str | None = None) -> Dataset[CaptionedIm
     if split is not None and own in FILES and own != split:
         raise DataError(f"{where} holds {own}, not {split}; choose another --split")
     short = isinstance(document, list)
-    samples = _short_samples(document, folder, where) if short else _official_samples(document, "", folder, where)
+    samples = _short_samples(document, folder, where) if short else official_samples(document, "", folder, where)
     split = split or (own if own in FILES else path.stem)
     return captions_dataset(NAME, split, tuple(samples), OFFICIAL_COUNTS.get(split, {}))
 
@@ -105,7 +105,9 @@ def captions_dataset(
     name: str, split: str, samples: tuple[CaptionedImage, ...], official: Mapping[str, int]
 ) -> Dataset[CaptionedImage]:
     """Count and fingerprint captioned images."""
-    rows = [[s.image_id, [[c.caption_id, c.text] for c in s.captions]] for s in samples]
+    rows = [
+        [s.image_id, [[c.caption_id, c.text] for c in s.captions], *([s.domain] if s.domain else [])] for s in samples
+    ]
     counts = {"images": len(samples), "captions": sum(len(s.captions) for s in samples)}
     return Dataset(name, split, samples, counts, official, "sha256:" + dataset_fingerprint(rows))
 
@@ -116,7 +118,11 @@ def find_image(folder: LocalFolder, name: str) -> str:
     return folder.first(name, f"images/{name}", f"images/{base}", base) or name
 
 
-def _official_samples(document: Any, split: str, folder: LocalFolder, where: str) -> list[CaptionedImage]:
+def official_samples(document: Any, split: str, folder: LocalFolder, where: str) -> list[CaptionedImage]:
+    """Read a document of ``images`` and ``annotations``, in the order of the images, which lie in folder ``split``.
+
+    Raises ``DataError`` for ids that occur twice, captions of no image and images without captions.
+    """
     images = Table.read(document, "images", where)
     image_ids = [images.identifier(i, "id") for i in range(len(images))]
     refuse_duplicates(image_ids, "image ids", where)

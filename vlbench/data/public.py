@@ -113,6 +113,8 @@ BY_HAND: Mapping[str, str] = {
     "and COCO's images (vlbench data get coco)",
     "gqa": "fetch questions and images from https://cs.stanford.edu/people/dorarad/gqa/download.html into gqa/",
     "vizwiz": "fetch images and annotations from https://vizwiz.org/tasks-and-datasets/vqa into vizwiz/",
+    "nocaps": "fetch nocaps_val_4500_captions.json and the images that it lists from https://nocaps.org/download "
+    "into nocaps/",
     "vcr": "accept the terms on https://visualcommonsense.com and unpack vcr1annots.zip and vcr1images.zip into vcr/",
 }
 """What nobody may pass on: how to get it, and where it belongs under the data root."""

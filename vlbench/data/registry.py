@@ -37,6 +37,15 @@ _FLICKR8K = DatasetSpec(
     citation="Hodosh et al. 2013, Framing Image Description as a Ranking Task",
     loader="vlbench.data.flickr8k:load_flickr8k",
 )
+_NOCAPS = DatasetSpec(
+    name="nocaps",
+    description="NoCaps: Open Images photographs with ten captions each, many of objects that COCO's captions lack",
+    splits=("val",),
+    licence="captions under the terms on nocaps.org; images CC BY 2.0 as listed by Open Images",
+    source="https://nocaps.org",
+    citation="Agrawal et al. 2019, nocaps: novel object captioning at scale",
+    loader="vlbench.data.nocaps:load_nocaps",
+)
 _VQA = DatasetSpec(
     name="vqa",
     description="VQA v2: open questions about COCO images with ten annotators' answers",
@@ -135,6 +144,7 @@ def vlbench_register_datasets() -> Iterable[DatasetSpec]:
         _COCO,
         _FLICKR30K,
         _FLICKR8K,
+        _NOCAPS,
         _VQA,
         _OKVQA,
         _GQA,

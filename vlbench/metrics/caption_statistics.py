@@ -6,13 +6,13 @@ from summed counts, CIDEr (under the document frequencies of the full set) and R
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vlbench.errors import UsageError
+from vlbench.metrics.bleu import bleu_from_counts
 from vlbench.metrics.meteor import meteor_from_statistics
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["CaptionStatistics", "corpus_from_statistics", "stack_statistics"]
 
 _COUNTS = ("bleu_correct", "bleu_guess", "bleu_length", "bleu_reference_length", "meteor")
-_MEANS = ("ROUGE_L", "CIDEr")
+_MEANS = ("ROUGE_L", "CIDEr", "CIDEr_original", "SPICE")
 
 
 @dataclass(frozen=True)
@@ -54,23 +54,8 @@ def corpus_from_statistics(statistics: CaptionStatistics, times: NDArray[np.int6
     corpus = {name: float(totals[name] / weights.sum()) for name in _MEANS if name in totals}
     if "bleu_correct" in totals:
         lengths = float(totals["bleu_length"]), float(totals["bleu_reference_length"])
-        values = _bleu(totals["bleu_correct"], totals["bleu_guess"], *lengths)
+        values = bleu_from_counts(totals["bleu_correct"].tolist(), totals["bleu_guess"].tolist(), *lengths)
         corpus |= {f"Bleu_{order}": value for order, value in enumerate(values, start=1)}
     if "meteor" in totals:
         corpus["METEOR"] = meteor_from_statistics(totals["meteor"])
     return corpus
-
-
-def _bleu(
-    correct: NDArray[np.float64], guess: NDArray[np.float64], length: float, reference_length: float
-) -> list[float]:
-    """Return BLEU-1..4; the two small numbers are the official scorer's, and part of the value."""
-    small, tiny = 1e-9, 1e-15
-    ratio = (length + tiny) / (reference_length + small)
-    brevity = math.exp(1 - 1 / ratio) if ratio < 1 else 1.0
-    values = []
-    product = 1.0
-    for order, (right, tried) in enumerate(zip(correct.tolist(), guess.tolist(), strict=True), start=1):
-        product *= (right + tiny) / (tried + small)
-        values.append(product ** (1.0 / order) * brevity)
-    return values

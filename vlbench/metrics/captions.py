@@ -1,7 +1,7 @@
-"""COCO caption metrics: BLEU-1..4, METEOR, ROUGE-L, CIDEr, by pycocoevalcap's own scorers over our tokens.
+"""COCO caption metrics: BLEU-1..4, METEOR, ROUGE-L, CIDEr in both its forms, SPICE.
 
 Captions are tokenised once for all metrics, in Python, equal to the official Java tokeniser (``vlbench.metrics.ptb``),
-so that only METEOR needs Java. Scale and names are the official scorer's: fractions, CIDEr times ten.
+so that only METEOR and SPICE need Java. Scale and names are the official scorer's: fractions, CIDEr times ten.
 """
 
 from __future__ import annotations
@@ -12,16 +12,21 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from vlbench.errors import DataError, UsageError
-from vlbench.metrics.meteor import MeteorUnavailable, run_meteor
+from vlbench.metrics.java import JavaUnavailable
 from vlbench.metrics.ptb import tokenize
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+
+    from vlbench.metrics.document_frequencies import DocumentFrequencies
+    from vlbench.metrics.ngrams import CaptionNgrams
 
 __all__ = ["METRICS", "CaptionScores", "score_captions"]
 
-METRICS = ("Bleu_1", "Bleu_2", "Bleu_3", "Bleu_4", "METEOR", "ROUGE_L", "CIDEr", "SPICE")
+METRICS = ("Bleu_1", "Bleu_2", "Bleu_3", "Bleu_4", "METEOR", "ROUGE_L", "CIDEr", "CIDEr_original", "SPICE")
 _BLEU = METRICS[:4]
+_CIDER = ("CIDEr", "CIDEr_original")
+_OFF = {"METEOR": "was switched off", "SPICE": "was not asked for (spice=auto)"}
 
 IdT = TypeVar("IdT", bound=Hashable)
 
@@ -76,11 +81,14 @@ def score_captions(
     *,
     metrics: Collection[str] = METRICS,
     meteor: Literal["auto", "off"] = "auto",
+    spice: Literal["auto", "off"] = "off",
+    frequencies: DocumentFrequencies | None = None,
     full_size: int | None = None,
 ) -> CaptionScores[IdT]:
     """Score one caption an image against the image's references.
 
-    An empty candidate is allowed and scores 0. ``meteor="auto"`` gives None with a reason where Java cannot run.
+    An empty candidate is allowed and scores 0. ``meteor="auto"`` and ``spice="auto"`` give None with a reason where
+    Java cannot run. ``frequencies`` stand for the document frequencies of the references in both forms of CIDEr.
     ``full_size`` is the number of images of the whole split, for the note that a subset distorts CIDEr.
 
     Raises ``DataError`` where candidates and references are not of the same images or an image has no reference,
@@ -92,24 +100,19 @@ def score_captions(
     _check_ids(candidates, references)
     ids = tuple(candidates)
     tokens = _tokenize([candidates[key] for key in ids], [references[key] for key in ids])
-    if not set(metrics).isdisjoint(_BLEU):
-        _bleu(tokens)
-    scorers: dict[str, Callable[[_Tokens], None]] = {"METEOR": _meteor, "ROUGE_L": _rouge, "CIDEr": _cider}
-    if meteor == "off":
-        del scorers["METEOR"]
-        tokens.reasons["METEOR"] = "was switched off"
-    for name, scorer in scorers.items():
-        if name in metrics:
-            scorer(tokens)
-    tokens.reasons["SPICE"] = "needs Stanford CoreNLP models that are not shipped"
     wanted = [name for name in METRICS if name in metrics]
+    _count(tokens, wanted, frequencies)
+    if "ROUGE_L" in wanted:
+        _rouge(tokens)
+    _ask_java(tokens, {"METEOR": meteor, "SPICE": spice}, wanted)
+    counted_here = frequencies is None and "CIDEr" in wanted
     return CaptionScores(
         image_ids=ids,
         corpus={name: tokens.corpus.get(name) for name in wanted},
         reasons={name: tokens.reasons[name] for name in wanted if name not in tokens.corpus},
         per_image={name: tuple(tokens.per_image[name]) for name in wanted if name in tokens.per_image},
         statistics=tuple(tokens.statistics),
-        notes=_notes(len(ids), full_size) if "CIDEr" in wanted else (),
+        notes=_notes(len(ids), full_size) if counted_here else (),
     )
 
 
@@ -154,22 +157,34 @@ def _notes(images: int, full_size: int | None) -> tuple[str, ...]:
     return ()
 
 
-def _bleu(tokens: _Tokens) -> None:
-    from pycocoevalcap.bleu.bleu_scorer import BleuScorer
+def _count(tokens: _Tokens, wanted: Collection[str], frequencies: DocumentFrequencies | None) -> None:
+    """Compute what is made of n-grams, which are counted once."""
+    from vlbench.metrics.ngrams import count_ngrams
 
-    scorer = BleuScorer(n=4)
-    for pair in tokens.pairs():
-        scorer += pair
-    corpus, per_image = scorer.compute_score(option="closest", verbose=0)
-    for name, value, values in zip(_BLEU, corpus, per_image, strict=True):
+    weighed = [name for name in _CIDER if name in wanted]
+    if not weighed and set(wanted).isdisjoint(_BLEU):
+        return
+    ngrams = count_ngrams(tokens.candidates, tokens.references)
+    if not set(wanted).isdisjoint(_BLEU):
+        _bleu(tokens, ngrams)
+    if weighed:
+        from vlbench.metrics.cider import cider
+
+        scores = cider(ngrams, frequencies)
+        for name in weighed:
+            _keep_mean(tokens, name, (scores.d if name == "CIDEr" else scores.original).tolist())
+
+
+def _bleu(tokens: _Tokens, ngrams: CaptionNgrams) -> None:
+    from vlbench.metrics.bleu import bleu_counts
+
+    counts = bleu_counts(ngrams)
+    for name, value, values in zip(_BLEU, counts.corpus(), zip(*counts.per_image(), strict=True), strict=True):
         tokens.keep(name, value, values)
-    for row, counts in zip(tokens.statistics, scorer.ctest, strict=True):
-        length = counts["testlen"]
-        row["bleu_correct"] = list(counts["correct"])
-        row["bleu_guess"] = list(counts["guess"])
-        row["bleu_length"] = length
-        # Among equally close references the shorter one counts.
-        row["bleu_reference_length"] = min((abs(other - length), other) for other in counts["reflen"])[1]
+    tokens.note_statistic("bleu_correct", counts.correct.tolist())
+    tokens.note_statistic("bleu_guess", counts.guess.tolist())
+    tokens.note_statistic("bleu_length", counts.length.tolist())
+    tokens.note_statistic("bleu_reference_length", counts.reference_length.tolist())
 
 
 def _rouge(tokens: _Tokens) -> None:
@@ -181,19 +196,6 @@ def _rouge(tokens: _Tokens) -> None:
     _keep_mean(tokens, "ROUGE_L", values)
 
 
-def _cider(tokens: _Tokens) -> None:
-    from pycocoevalcap.cider.cider_scorer import CiderScorer
-
-    scorer = CiderScorer(n=4, sigma=6.0)
-    for pair in tokens.pairs():
-        scorer += pair
-    if any(any(texts) for texts in tokens.references):
-        _, values = scorer.compute_score()
-    else:  # the official scorer takes the maximum over the n-grams, of which there is none
-        values = [0.0] * len(tokens.candidates)
-    _keep_mean(tokens, "CIDEr", values)
-
-
 def _keep_mean(tokens: _Tokens, name: str, values: Sequence[float]) -> None:
     import numpy as np
 
@@ -201,11 +203,29 @@ def _keep_mean(tokens: _Tokens, name: str, values: Sequence[float]) -> None:
     tokens.note_statistic(name, tokens.per_image[name])
 
 
+def _ask_java(tokens: _Tokens, switches: Mapping[str, str], wanted: Collection[str]) -> None:
+    scorers = {"METEOR": _meteor, "SPICE": _spice}
+    for name, switch in switches.items():
+        if name not in wanted:
+            continue
+        if switch == "off":
+            tokens.reasons[name] = _OFF[name]
+            continue
+        try:
+            scorers[name](tokens)
+        except JavaUnavailable as unavailable:
+            tokens.reasons[name] = str(unavailable)
+
+
 def _meteor(tokens: _Tokens) -> None:
-    try:
-        result = run_meteor(tokens.candidates, tokens.references)
-    except MeteorUnavailable as unavailable:
-        tokens.reasons["METEOR"] = str(unavailable)
-        return
+    from vlbench.metrics.meteor import run_meteor
+
+    result = run_meteor(tokens.candidates, tokens.references)
     tokens.keep("METEOR", result.corpus, result.per_image)
     tokens.note_statistic("meteor", result.statistics.tolist())
+
+
+def _spice(tokens: _Tokens) -> None:
+    from vlbench.metrics.spice import run_spice
+
+    _keep_mean(tokens, "SPICE", run_spice(tokens.candidates, tokens.references))

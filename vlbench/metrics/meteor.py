@@ -5,7 +5,6 @@ Source: Denkowski and Lavie 2014; command line and protocol of coco-caption (``-
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import tempfile
 import threading
@@ -15,18 +14,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from vlbench.metrics.java import JavaUnavailable, find_java, first_line
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-__all__ = ["MeteorResult", "MeteorUnavailable", "meteor_from_statistics", "run_meteor"]
+__all__ = ["MeteorResult", "meteor_from_statistics", "run_meteor"]
 
 STATISTICS = 23
-
-
-class MeteorUnavailable(Exception):  # noqa: N818 - a state of the machine, not a fault of the input
-    """METEOR cannot be had; the message is the reason that stands in the result."""
 
 
 @dataclass(frozen=True)
@@ -43,17 +40,15 @@ def run_meteor(
 ) -> MeteorResult:
     """Score n tokenised candidates against their tokenised references.
 
-    ``timeout`` in seconds bounds the whole run and grows with n by default. Raises ``MeteorUnavailable`` where Java is
+    ``timeout`` in seconds bounds the whole run and grows with n by default. Raises ``JavaUnavailable`` where Java is
     missing, breaks off or takes longer. The Java process has ended when this returns or raises.
     """
-    java = shutil.which("java")
-    if java is None:
-        raise MeteorUnavailable("needs Java, and there is no java on the PATH")
+    java = find_java()
     from pycocoevalcap.meteor import meteor as official
 
     folder = Path(official.__file__).parent
     if not (folder / official.METEOR_JAR).is_file():
-        raise MeteorUnavailable(f"needs {official.METEOR_JAR}, which this installation of pycocoevalcap lacks")
+        raise JavaUnavailable(f"needs {official.METEOR_JAR}, which this installation of pycocoevalcap lacks")
     command = [java, "-Xmx2G", "-jar", official.METEOR_JAR, "-", "-", "-stdio", "-l", "en", "-norm"]
     limit = 180.0 + 0.1 * len(candidates) if timeout is None else timeout
     with tempfile.TemporaryFile() as errors:
@@ -72,10 +67,8 @@ def run_meteor(
                 return _score(conversation, candidates, references)
             except (OSError, ValueError) as error:
                 if conversation.timed_out:
-                    raise MeteorUnavailable(f"Java was stopped after {limit:g} s without an answer") from error
-                errors.seek(0)
-                said = errors.read().decode("utf-8", "replace").strip().splitlines()
-                raise MeteorUnavailable(f"Java broke off: {said[0] if said else error}") from error
+                    raise JavaUnavailable(f"Java was stopped after {limit:g} s without an answer") from error
+                raise JavaUnavailable(f"Java broke off: {first_line(errors) or error}") from error
 
 
 class _Conversation:

@@ -27,6 +27,7 @@ from vlbench.run.options import RunOptions
 from vlbench.run.progress import Reporter, Silent
 from vlbench.run.results import Finished, build_result, trained_on
 from vlbench.run.rounds import Execution, TaskRun
+from vlbench.run.scoring import attach_scoring_models, batch_sizes, score_rows
 from vlbench.run.submission import remake_submission, save_submission
 from vlbench.types import content_key
 
@@ -42,14 +43,6 @@ if TYPE_CHECKING:
     from vlbench.task import Protocol, Task
     from vlbench.types import Dataset
 
-DEFAULT_BATCH_SIZES: Mapping[str, int] = {
-    "embed_images": 64,
-    "embed_texts": 256,
-    "match": 128,
-    "choose": 32,
-    "generate": 64,
-    "loglikelihood": 64,
-}
 MISSING_SHOWN = 5
 TRUNCATION_WARNING = 0.01
 
@@ -104,6 +97,7 @@ def evaluate(
         dataset = load_dataset(task, options.data, options.split, options.limit)
         runs.append(open_run(task, protocol, dataset, options.limit, reporter))
     check_images(runs, options.allow_missing, reporter)
+    attach_scoring_models(runs, plugins, load.device, options.seed)
     adapter = resolved.adapter(load)
     if adapter.random_weights:
         reporter.warn(f"{model} has random weights: its scores say nothing about a trained model")
@@ -194,16 +188,23 @@ def tell_exposure(model: str, seen: Sequence[str], runs: Sequence[TaskRun], repo
 
 def check_images(runs: Sequence[TaskRun], allow_missing: bool, reporter: Reporter) -> None:
     """Raise ``DataError`` with number and first names of missing images; only warn with ``allow_missing``."""
-    images = {(id(image.source), image.name): image for run in runs for image in run.task.images(run.dataset)}
-    missing = [image for image in images.values() if not image.source.exists(image.name)]
-    if not missing:
+    line = missing_images(runs)
+    if not line:
         return
-    names = ", ".join(image.source.describe(image.name) for image in missing[:MISSING_SHOWN])
-    more = f" and {len(missing) - MISSING_SHOWN} more" if len(missing) > MISSING_SHOWN else ""
-    line = f"{len(missing)} of {len(images)} images are missing: {names}{more}"
     if not allow_missing:
         raise DataError(f"{line}; add them, or count their samples as wrong with --allow-missing")
     reporter.warn(f"{line}; their samples count as wrong")
+
+
+def missing_images(runs: Sequence[TaskRun]) -> str:
+    """Return number and first names of missing images in words, or an empty string."""
+    images = {(id(image.source), image.name): image for run in runs for image in run.task.images(run.dataset)}
+    missing = [image for image in images.values() if not image.source.exists(image.name)]
+    if not missing:
+        return ""
+    names = ", ".join(image.source.describe(image.name) for image in missing[:MISSING_SHOWN])
+    more = f" and {len(missing) - MISSING_SHOWN} more" if len(missing) > MISSING_SHOWN else ""
+    return f"{len(missing)} of {len(images)} images are missing: {names}{more}"
 
 
 def check_output(output: Path) -> None:
@@ -249,15 +250,9 @@ def _run_all(
             with contextlib.closing(Journal(journal_path, header)) as journal:
                 for result in _run_todo(finished, adapter, todo, journal, plugins, reporter):
                     done[result.task.name] = result
-            journal_path.unlink(missing_ok=True)
+            for path in journal_path.parent.glob(f"{journal_path.stem}*{journal_path.suffix}"):
+                path.unlink()
     return [done[run.task.name] for run in runs], reused
-
-
-def batch_sizes(adapter: Adapter, batch_size: int | None) -> dict[str, int]:
-    """Return requests a batch for each capability: the user's number, the adapter's, or the default."""
-    if batch_size is not None:
-        return dict.fromkeys(DEFAULT_BATCH_SIZES, batch_size)
-    return {**DEFAULT_BATCH_SIZES, **adapter.batch_sizes}
 
 
 def _run_todo(
@@ -273,6 +268,7 @@ def _run_todo(
     execution = Execution(engine, journal, reporter, adapter.logit_scale)
     try:
         rows = execution.run(runs)
+        rows |= score_rows(runs, rows, journal.path, reporter, finished.options.workers)
     finally:
         engine.close()
         reporter.stop()

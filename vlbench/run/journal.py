@@ -28,6 +28,7 @@ class Journal:
 
     def __init__(self, path: Path, header: Mapping[str, Any]) -> None:
         """Open ``path``; an existing header wins over ``header``, because it made the batches that are there."""
+        self.path = path
         self._records = RecordFile(path)
         stored = self._records.get(_HEADER)
         if stored is None:

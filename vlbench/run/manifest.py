@@ -21,8 +21,13 @@ if TYPE_CHECKING:
 _PACKAGES = ("vlbench", "torch", "torchvision", "transformers", "open_clip_torch", "pycocoevalcap", "numpy", "pillow")
 
 
-def signature(task: Task[Any], dataset: Dataset[Any], protocol: Protocol, limit: int | None) -> str:
-    """Return the line that two results must share: never the model, dtype, batch size or seed."""
+def signature(
+    task: Task[Any], dataset: Dataset[Any], protocol: Protocol, limit: int | None, scored_by: str = ""
+) -> str:
+    """Return the line that two results must share: never the model, dtype, batch size or seed.
+
+    ``scored_by`` names the scoring model with its fingerprint: it is the instrument, not what is measured.
+    """
     parts = [f"{task.name}:{task.version}", f"{dataset.name}:{_escape(dataset.split)}", f"n:{len(dataset.samples)}"]
     parts += [f"{name}:{count}" for name, count in sorted(dataset.counts.items())]
     if limit is not None:
@@ -30,7 +35,8 @@ def signature(task: Task[Any], dataset: Dataset[Any], protocol: Protocol, limit:
     parts += [f"protocol:{protocol.name}", f"prompt:{_escape(protocol.prompt)}"]
     if any(way != capability for capability, way in protocol.routes.items()):
         parts.append(f"template:{_escape(protocol.template)}")
-    parts += [f"{name}:{_escape(value)}" for name, value in sorted(protocol.extra.items())]
+    extra = {**protocol.extra, **task.scoring(), **({"scored_by": scored_by} if scored_by else {})}
+    parts += [f"{name}:{_escape(value)}" for name, value in sorted(extra.items())]
     parts.append(f"data:{dataset.fingerprint.removeprefix('sha256:')[:16]}")
     return "|".join(parts)
 

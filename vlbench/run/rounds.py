@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from vlbench.run.journal import Journal
     from vlbench.run.progress import Reporter
+    from vlbench.run.scoring import ScoringModel
     from vlbench.task import Protocol, Rounds, Task
     from vlbench.types import Dataset, Request, Response, SampleRow
 
@@ -24,13 +25,17 @@ HASH_THREADS = 8
 
 @dataclass
 class TaskRun:
-    """One task under way: its data, its protocol, and how many of its requests had their text cut."""
+    """One task under way: its data, its protocol, and how many of its requests had their text cut.
+
+    ``scorer`` is the second model that helps to score, where the task has one.
+    """
 
     task: Task[Any]
     protocol: Protocol
     dataset: Dataset[Any]
     signature: str
     limit: int | None
+    scorer: ScoringModel | None = None
     asked: int = 0
     truncated: int = 0
 
@@ -56,11 +61,12 @@ class Execution:
 
     def run(self, runs: Sequence[TaskRun]) -> dict[str, list[SampleRow]]:
         """Return the rows of each task, by its name."""
+        return self.drive([(run, run.task.rounds(run.dataset, run.protocol)) for run in runs])
+
+    def drive(self, pairs: Sequence[tuple[TaskRun, Rounds]]) -> dict[str, list[SampleRow]]:
+        """Drive generators of tasks to their ends; return their rows, by the name of the task."""
         rows: dict[str, list[SampleRow]] = {}
-        asking: list[tuple[TaskRun, Rounds, Sequence[Request]]] = []
-        for run in runs:
-            rounds = run.task.rounds(run.dataset, run.protocol)
-            asking.append((run, rounds, next(rounds)))
+        asking = [(run, rounds, next(rounds)) for run, rounds in pairs]
         while asking:
             self._compute(self._native(asking))
             still: list[tuple[TaskRun, Rounds, Sequence[Request]]] = []

@@ -8,21 +8,23 @@ one column.
 
 from __future__ import annotations
 
+import tempfile
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vlbench.data.source import LocalFolder
-from vlbench.errors import UsageError
+from vlbench.errors import DataError, UsageError
 from vlbench.result import ModelInfo
-from vlbench.run.driver import load_dataset, open_run
+from vlbench.run.driver import load_dataset, missing_images, open_run, pick_device
 from vlbench.run.manifest import Counters
 from vlbench.run.results import build_result, open_result
+from vlbench.run.scoring import attach_scoring_models, score_rows
 from vlbench.task import Task
 from vlbench.types import content_key
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from vlbench.plugins import Plugins
     from vlbench.result import Result
     from vlbench.run.progress import Reporter
     from vlbench.types import Dataset, SampleRow
@@ -50,16 +52,25 @@ def score_file(
     *,
     name: str | None = None,
     command: tuple[str, ...] = (),
+    plugins: Plugins | None = None,
 ) -> tuple[Result, list[SampleRow]]:
     """Score the file ``predictions`` by the task's own rules; return the result and one row a sample.
 
     Some formats are a folder of files. Raises ``DataError`` where a file cannot be read or its ids are not exactly
-    those of ``dataset``, ``UsageError`` where the task has no results format.
+    those of ``dataset``, ``UsageError`` where the task has no results format. A task with a scoring model needs
+    ``plugins``, and the images at hand.
     """
     started = time.perf_counter()
     answers = task.predictions(predictions, dataset)
     run = open_run(task, task.predictions_protocol(), dataset, None, reporter)
+    if plugins is not None and task.scoring_model() is not None:
+        line = missing_images([run])
+        if line:
+            raise DataError(f"{line}; {task.scoring_model()} looks at them to score: give --data with the images")
+        attach_scoring_models([run], plugins, pick_device("auto"), seed=0)
     rows = task.score_predictions(answers, dataset)
+    with tempfile.TemporaryDirectory() as place:
+        rows = score_rows([run], {task.name: rows}, Path(place) / "journal.records", reporter).get(task.name, rows)
     counters = Counters(wall_seconds=time.perf_counter() - started)
     result = open_result(run, describe(predictions, name), {}, "cpu", command)
     return build_result(result, run, rows, counters), rows

@@ -1,0 +1,126 @@
+"""Second models that help to score: CLIPScore asks a dual encoder how well a caption fits its image.
+
+They are loaded like any model and asked like any model, with an engine and a journal of their own. Their name and
+fingerprint are in the signature: they are the instrument that a number was measured with.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from vlbench.adapter import Adapter, LoadOptions
+from vlbench.errors import UsageError
+from vlbench.resolve import resolve_model
+from vlbench.run.engine import LocalEngine
+from vlbench.run.journal import Journal
+from vlbench.run.manifest import signature
+from vlbench.run.rounds import Execution, TaskRun
+from vlbench.task import Protocol
+from vlbench.types import content_key
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from vlbench.plugins import Plugins
+    from vlbench.run.progress import Reporter
+    from vlbench.types import SampleRow
+
+DEFAULT_BATCH_SIZES: Mapping[str, int] = {
+    "embed_images": 64,
+    "embed_texts": 256,
+    "match": 128,
+    "choose": 32,
+    "generate": 64,
+    "loglikelihood": 64,
+}
+NEEDED = frozenset({"embed_images", "embed_texts"})
+TRUNCATION_WARNING = 0.01
+
+
+@dataclass(frozen=True)
+class ScoringModel:
+    """A loaded model that helps to score; ``digest`` hashes its weights, preprocessing and dtype."""
+
+    name: str
+    adapter: Adapter
+    digest: str
+
+    def __str__(self) -> str:
+        """Return the form used by signatures."""
+        return f"{self.name}@{self.digest[:16]}"
+
+
+def batch_sizes(adapter: Adapter, batch_size: int | None) -> dict[str, int]:
+    """Return requests a batch for each capability: the user's number, the adapter's, or the default."""
+    if batch_size is not None:
+        return dict.fromkeys(DEFAULT_BATCH_SIZES, batch_size)
+    return {**DEFAULT_BATCH_SIZES, **adapter.batch_sizes}
+
+
+def attach_scoring_models(runs: Sequence[TaskRun], plugins: Plugins, device: str, seed: int) -> None:
+    """Load the scoring models that the tasks of ``runs`` name, each once, and put them into the signatures.
+
+    They compute in float32, so that one caption has one score whatever the dtype of the model under test. Raises
+    ``UsageError`` for a name that is unknown or a model that does not embed.
+    """
+    loaded: dict[str, ScoringModel] = {}
+    for run in runs:
+        name = run.task.scoring_model()
+        if name is None:
+            continue
+        if name not in loaded:
+            loaded[name] = _load(name, plugins, device, seed)
+        run.scorer = loaded[name]
+        run.signature = signature(run.task, run.dataset, run.protocol, run.limit, str(run.scorer))
+
+
+def _load(name: str, plugins: Plugins, device: str, seed: int) -> ScoringModel:
+    resolved = resolve_model(name, plugins, {})
+    options = LoadOptions(resolved.checkpoint, device, "float32", seed=seed, arguments=resolved.arguments)
+    lacking = NEEDED - resolved.adapter.capabilities(options)
+    if lacking:
+        raise UsageError(f"{name} cannot score captions: it lacks {' and '.join(sorted(lacking))}")
+    adapter = resolved.adapter(options)
+    digest = content_key(adapter.fingerprint(), adapter.preprocessing(), adapter.dtype)
+    return ScoringModel(resolved.name, adapter, digest)
+
+
+def score_rows(
+    runs: Sequence[TaskRun],
+    rows: Mapping[str, list[SampleRow]],
+    journal: Path,
+    reporter: Reporter,
+    workers: int | None = None,
+) -> dict[str, list[SampleRow]]:
+    """Return the rows of the tasks that have a scoring model, with its scores, by the name of the task.
+
+    Each model has a journal beside ``journal``: a run that was killed while scoring resumes there.
+    """
+    scored: dict[str, list[SampleRow]] = {}
+    for model in {id(run.scorer): run.scorer for run in runs if run.scorer is not None}.values():
+        path = journal.with_name(f"{journal.stem}.{model.digest[:16]}{journal.suffix}")
+        engine = LocalEngine(model.adapter, workers)
+        header = {"batch_sizes": batch_sizes(model.adapter, None)}
+        try:
+            with contextlib.closing(Journal(path, header)) as records:
+                execution = Execution(engine, records, reporter, model.adapter.logit_scale)
+                # Copies: what the scoring model does not see whole says nothing about the model under test.
+                asked = [
+                    dataclasses.replace(run, protocol=Protocol("embed"), asked=0, truncated=0)
+                    for run in runs
+                    if run.scorer is model
+                ]
+                pairs = [(run, run.task.scoring_rounds(run.dataset, rows[run.task.name], model.name)) for run in asked]
+                scored |= execution.drive(pairs)
+        finally:
+            engine.close()
+        for run in asked:
+            if run.truncated_fraction > TRUNCATION_WARNING:
+                reporter.warn(
+                    f"{run.task.name}: {model.name} did not see the whole text in {run.truncated_fraction:.1%}"
+                )
+    return scored
