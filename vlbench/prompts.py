@@ -25,6 +25,7 @@ CHAT = "chat"
 ARGUMENTS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     CHAT: {
         "coco_caption": {"prompt": "Describe this image in one short sentence."},
+        "nocaps": {"prompt": "Describe this image in one short sentence."},
         "vqa": {"prompt": "{question}\nAnswer the question with a single word or phrase."},
         "vg_qa": {"prompt": "{question}\nAnswer the question with a single word or phrase."},
     },
