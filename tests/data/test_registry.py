@@ -5,12 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from vlbench.data import coco, flickr30k, vcr, vqa
+from vlbench.data import coco, flickr30k, nocaps, vcr, vqa
 from vlbench.data.registry import vlbench_register_datasets
 
 
 def test_registered_splits_are_those_of_the_loaders() -> None:
-    known = {module.NAME: set(module.FILES) for module in (coco, flickr30k, vqa, vcr)}
+    known = {module.NAME: set(module.FILES) for module in (coco, flickr30k, nocaps, vqa, vcr)}
     specs = list(vlbench_register_datasets())
     assert {spec.name: set(spec.splits) for spec in specs} == known
     assert all(spec.licence and spec.source and spec.citation and spec.description for spec in specs)
