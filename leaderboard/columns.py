@@ -106,7 +106,11 @@ def explained(names: list[str]) -> list[str]:
 
 
 def is_main(name: str) -> bool:
-    """Tell whether tables show the metric by default: no slice, or one of the main kinds."""
+    """Tell whether tables show the metric by default: no slice, or one of the main kinds.
+
+    >>> is_main("CLIPScore[open_clip:ViT-B-32/openai]"), is_main("CIDEr/domain/in-domain"), is_main("CIDEr_original")
+    (True, False, False)
+    """
     if name in SECONDARY:
         return False
     return len(_parts(name)) == 1 or _parts(name)[1] in MAIN_SLICES
