@@ -14,6 +14,24 @@ _RETRIEVAL_NEEDS = "embed_images and embed_texts (match re-ranks), or match"
 _CHOOSE_NEEDS = "choose, match, loglikelihood, or embed_images and embed_texts"
 _OWN_DATA = [
     TaskSpec(
+        "flickr8k_retrieval",
+        "Flickr8K image-text retrieval: recall@1/5/10 both ways",
+        "vlbench.tasks.retrieval:Flickr8kRetrieval",
+        "flickr8k",
+        "text_to_image_recall@1",
+        _RETRIEVAL_NEEDS,
+        default=False,
+    ),
+    TaskSpec(
+        "nocaps",
+        "NoCaps captioning: the same, over all images and by domain",
+        "vlbench.tasks.captioning:NoCaps",
+        "nocaps",
+        "CIDEr",
+        "generate",
+        default=False,
+    ),
+    TaskSpec(
         "winoground",
         "Winoground: two images, two captions; text, image and group score",
         "vlbench.tasks.winoground:Winoground",
@@ -67,30 +85,12 @@ def vlbench_register_tasks() -> Iterable[TaskSpec]:
             _RETRIEVAL_NEEDS,
         ),
         TaskSpec(
-            "flickr8k_retrieval",
-            "Flickr8K image-text retrieval: recall@1/5/10 both ways",
-            "vlbench.tasks.retrieval:Flickr8kRetrieval",
-            "flickr8k",
-            "text_to_image_recall@1",
-            _RETRIEVAL_NEEDS,
-            default=False,
-        ),
-        TaskSpec(
             "coco_caption",
             "COCO captioning: BLEU, METEOR, ROUGE-L, CIDEr",
             "vlbench.tasks.captioning:CocoCaption",
             "coco",
             "CIDEr",
             "generate",
-        ),
-        TaskSpec(
-            "nocaps",
-            "NoCaps captioning: the same, over all images and by domain",
-            "vlbench.tasks.captioning:NoCaps",
-            "nocaps",
-            "CIDEr",
-            "generate",
-            default=False,
         ),
         TaskSpec(
             "vqa",
