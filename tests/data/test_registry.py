@@ -11,6 +11,7 @@ from vlbench.data import (
     flickr30k,
     gqa,
     image_folder,
+    nocaps,
     okvqa,
     sugarcrepe,
     vcr,
@@ -23,7 +24,8 @@ from vlbench.data.registry import vlbench_register_datasets
 
 
 def test_registered_splits_are_those_of_the_loaders() -> None:
-    modules = (coco, flickr30k, flickr8k, vqa, vcr, visual_genome, winoground, sugarcrepe, okvqa, gqa, vizwiz)
+    captions = (coco, flickr30k, flickr8k, nocaps)
+    modules = (*captions, vqa, vcr, visual_genome, winoground, sugarcrepe, okvqa, gqa, vizwiz)
     known = {module.NAME: set(module.FILES) for module in modules}
     known[image_folder.NAME] = set(image_folder.SPLITS)
     specs = list(vlbench_register_datasets())
