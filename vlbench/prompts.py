@@ -28,6 +28,10 @@ ARGUMENTS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
         "nocaps": {"prompt": "Describe this image in one short sentence."},
         "vqa": {"prompt": "{question}\nAnswer the question with a single word or phrase."},
         "vg_qa": {"prompt": "{question}\nAnswer the question with a single word or phrase."},
+        "gqa": {"prompt": "{question}\nAnswer the question with a single word or phrase."},
+        "vizwiz": {
+            "prompt": "{question}\nAnswer with a word or phrase, or with unanswerable if the image does not tell."
+        },
     },
 }
 """Default task arguments: by family, by task."""
