@@ -1,44 +1,29 @@
-"""100 real questions of VQA v2 with the official scorer's numbers, committed, so that they are held everywhere."""
+"""100 real questions of VQA v2 with the official scorer's numbers, overall and by type."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support import layouts
 from tests.support.cli import vlbench
 
-RECORDED = json.loads((Path(__file__).parent / "recorded" / "vqa_v2_100.json").read_text(encoding="utf-8"))
+if TYPE_CHECKING:
+    from pathlib import Path
+
 PUBLISHED = {"mc_answer": 98.40, "answer3": 90.10, "yes": 23.30, "noisy": 67.40}
 
 
-def write_root(root: Path) -> None:
-    rows = RECORDED["records"]
-    names = ("image_id", "question", "question_id")
-    questions = [{name: row[name] for name in names} for row in rows]
-    annotations = [
-        layouts.annotation(
-            *(row[key] for key in ("question_id", "image_id", "question_type", "answer_type", "answers"))
-        )
-        for row in rows
-    ]
-    layouts.write(root / "v2_OpenEnded_mscoco_val2014_questions.json", {"questions": questions})
-    layouts.write(root / "v2_mscoco_val2014_annotations.json", {"annotations": annotations})
-
-
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_the_official_numbers_of_100_real_questions(tmp_path: Path, name: str) -> None:
-    write_root(tmp_path)
-    answers = [{"question_id": row["question_id"], "answer": row["predictions"][name]} for row in RECORDED["records"]]
-    layouts.write(tmp_path / "results.json", answers)
-    arguments = ("--task", "vqa", "--predictions", tmp_path / "results.json", "--data", tmp_path, "--json")
+def test_the_official_numbers_of_100_real_questions(realdata: Path, name: str) -> None:
+    folder = realdata / "vqav2"
+    arguments = ("--task", "vqa", "--predictions", folder / f"results_{name}.json", "--data", folder, "--json")
     done = vlbench("score", *arguments)
     assert done.returncode == 0, done.stderr
     (printed,) = json.loads(done.stdout)
     percent = {key: 100 * metric["value"] for key, metric in printed["metrics"].items() if key != "strict"}
-    exact = RECORDED["expected"][name]
+    exact = json.loads((folder / "expected_official_scores.json").read_text())[f"results_{name}"]["accuracy_n15"]
     assert round(percent["accuracy"], 2) == PUBLISHED[name]
     assert percent == pytest.approx(
         {
