@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -23,6 +23,9 @@ from vlbench.metrics.document_frequencies import (
 )
 from vlbench.metrics.ngrams import count_ngrams
 from vlbench.metrics.ptb import tokenize
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_both_forms_by_hand() -> None:
