@@ -177,12 +177,11 @@ def _macro(samples: Samples, name: str, score: str, kind: str) -> Estimator:
     def compute(weights: Doubles) -> Doubles:
         each = np.empty((len(weights), count))
         for draw, taken in enumerate(weights[:, images]):
-            totals = np.bincount(group, taken * values, count), np.bincount(group, taken, count)
-            each[draw] = _ratio(*totals)
+            each[draw] = _ratio(_sums(group, taken * values, count), _sums(group, taken, count))
         return _ratio(np.nansum(each, axis=1), np.count_nonzero(~np.isnan(each), axis=1).astype(np.float64))[:, None]
 
     share = 1.0 / np.bincount(group, minlength=count)[group]
-    sizes: Doubles = np.bincount(images, share, samples.count)[:, None]
+    sizes = _sums(images, share, samples.count)[:, None]
     bounded = bool(((values >= 0.0) & (values <= 1.0)).all())
     return Estimator((name,), compute, sizes, np.array([1.0 if bounded else np.nan]))
 
@@ -255,6 +254,10 @@ def _corpus(samples: Samples, own: Ints, suffix: str) -> Estimator:
 def _ratio(sums: Doubles, counts: Doubles) -> Doubles:
     ratios: Doubles = np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
     return ratios
+
+
+def _sums(group: npt.NDArray[np.intp], values: Doubles, count: int) -> Doubles:
+    return np.bincount(group, values, count).astype(np.float64)
 
 
 def _text(value: str | int | None) -> str | None:
