@@ -115,15 +115,20 @@ def load_results(paths: Path | Sequence[Path]) -> list[Result]:
     Copies of one result count once. Raises ``DataError`` where a path does not exist, a folder holds no result, or
     files cannot be read; the first of these are named.
     """
+    return [result for _, result in find_results(paths)]
+
+
+def find_results(paths: Path | Sequence[Path]) -> list[tuple[Path, Result]]:
+    """Return what ``load_results`` does, each with its file."""
     files: list[Path] = []
     for path in [paths] if isinstance(paths, Path) else paths:
         files += _result_files(path)
-    results: dict[tuple[str, str], Result] = {}
+    results: dict[tuple[str, str], tuple[Path, Result]] = {}
     broken: list[str] = []
     for file in dict.fromkeys(files):
         try:
             result = read_result(file)
-            results.setdefault((result.run_id, stem(result)), result)
+            results.setdefault((result.run_id, stem(result)), (file, result))
         except DataError as error:
             broken.append(str(error))
     if broken:

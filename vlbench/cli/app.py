@@ -24,6 +24,7 @@ def _version(value: bool) -> None:
 def build_app() -> typer.Typer:
     """Return the application with all built-in verbs."""
     from vlbench.cli import data, lists, new, run, train
+    from vlbench.cli.compare import compare
     from vlbench.cli.doctor import doctor
     from vlbench.cli.leaderboard import leaderboard_app
     from vlbench.cli.score import score
@@ -50,6 +51,7 @@ def build_app() -> typer.Typer:
     app.command("run")(run.run)
     app.command("list")(lists.show)
     app.command("score")(score)
+    app.command("compare")(compare)
     app.add_typer(leaderboard_app, name="leaderboard")
     app.add_typer(data.data_app, name="data")
     app.add_typer(new.new_app, name="new")

@@ -41,7 +41,8 @@ def run(
     dtype: Annotated[str, typer.Option(metavar="auto|float32|bfloat16|float16", help="Of the weights.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")] = "auto",
     revision: Annotated[str | None, typer.Option(help="Revision of a hub checkpoint.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of random weights and of sampling.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of random weights, of sampling and of the bootstrap.")] = 0,
+    bootstrap: Annotated[int, typer.Option(metavar="N", help="Draws behind the 95 % intervals; 0: none.")] = 1000,
     workers: Annotated[int | None, typer.Option(help="Threads that prepare batches.")] = None,
     plugin: Annotated[list[str] | None, typer.Option(metavar="FILE", help="A plugin file or module.")] = None,
     strict_plugins: Annotated[bool, typer.Option(help="Fail if an installed plugin is broken.")] = False,
@@ -55,8 +56,10 @@ def run(
     from vlbench.run.options import RunOptions
 
     models, names = _names(model, "--model"), _names(tasks, "--tasks")
-    _check("--limit", limit)
-    _check("--workers", workers)
+    check_positive("--limit", limit)
+    check_positive("--workers", workers)
+    if bootstrap:
+        check_positive("--bootstrap", bootstrap)
     if dtype not in ("auto", "float32", "bfloat16", "float16"):
         raise UsageError(f"--dtype {dtype!r} is none of auto, float32, bfloat16, float16")
     plugins = load_plugins(plugin or (), strict=strict_plugins)
@@ -72,6 +75,7 @@ def run(
         device=device,
         revision=revision,
         seed=seed,
+        bootstrap=bootstrap,
         workers=workers,
         output=output,
         allow_missing=allow_missing,
@@ -134,7 +138,8 @@ def _names(value: str, option: str) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _check(option: str, value: int | None) -> None:
+def check_positive(option: str, value: int | None) -> None:
+    """Raise ``UsageError`` for a number below 1."""
     if value is not None and value < 1:
         raise UsageError(f"{option} {value} is not possible; it takes a whole number from 1")
 

@@ -26,17 +26,20 @@ def score(
     task_arg: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="For the task.")] = None,
     name: Annotated[str | None, typer.Option(help="What to call the model; default: the name of the file.")] = None,
     plugin: Annotated[list[str] | None, typer.Option(metavar="FILE", help="A plugin file or module.")] = None,
+    bootstrap: Annotated[int, typer.Option(metavar="N", help="Draws behind the 95 % intervals; 0: none.")] = 1000,
     output: Annotated[Path | None, typer.Option(help="Folder to write the result into; default: none.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")] = False,
 ) -> None:
     """Score a predictions file in an official results format, without a model."""
-    from vlbench.cli.run import data_root, key_values
+    from vlbench.cli.run import check_positive, data_root, key_values
     from vlbench.plugins import load_plugins
     from vlbench.run.driver import check_output
     from vlbench.run.progress import StderrReporter
     from vlbench.run.score import load_truth, score_file
 
     _check_truth(references, data)
+    if bootstrap:
+        check_positive("--bootstrap", bootstrap)
     plugins = load_plugins(plugin or ())
     chosen = plugins.task(task).load()(key_values(task_arg, task, [task]))
     if output is not None:
@@ -47,7 +50,9 @@ def score(
     root = None if references is not None else data_root(data)
     dataset = load_truth(chosen, references, root, split)
     command = ("vlbench", *sys.argv[1:])
-    result, rows = score_file(chosen, dataset, predictions, reporter, name=name, command=command, plugins=plugins)
+    result, rows = score_file(
+        chosen, dataset, predictions, reporter, name=name, command=command, plugins=plugins, draws=bootstrap
+    )
     if output is not None:
         from vlbench.leaderboard.store import write_result
 

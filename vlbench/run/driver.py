@@ -275,7 +275,10 @@ def _run_todo(
     execution.counters.wall_seconds = time.perf_counter() - started
     execution.counters.adapter = adapter.counters()
     for run in runs:
-        result = build_result(finished.result(run), run, rows[run.task.name], execution.counters)
+        options = finished.options
+        result = build_result(
+            finished.result(run), run, rows[run.task.name], execution.counters, options.bootstrap, options.seed
+        )
         # The submission comes first, so that a result of a split without answers never lacks it.
         save_submission(finished.options.output, run, result, rows[run.task.name], reporter)
         write_result(finished.options.output, result, rows[run.task.name])

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 class RunOptions:
     """What ``vlbench run`` was asked for, besides models and tasks. ``data`` None means the bundled scenes.
 
-    A text is a folder, ``hub``, ``hf:org/name[@revision]`` or ``wds:FOLDER-or-URL``.
+    A text is a folder, ``hub``, ``hf:org/name[@revision]`` or ``wds:FOLDER-or-URL``. ``bootstrap`` is the number of
+    draws behind the 95 % intervals; 0: none.
     """
 
     data: Path | str | None = None
@@ -25,6 +26,7 @@ class RunOptions:
     device: str = "auto"
     revision: str | None = None
     seed: int = 0
+    bootstrap: int = 1000
     workers: int | None = None
     output: Path = Path("vlbench-results")
     allow_missing: bool = False

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from vlbench.leaderboard.store import stem
 from vlbench.result import ModelInfo, Result, SampleCounts, TaskInfo, read_result
 from vlbench.run.manifest import Counters, environment
+from vlbench.stats.bootstrap import DRAWS, with_intervals
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -66,7 +67,11 @@ class Finished:
     def result(self, run: TaskRun) -> Result:
         """Return the result of ``run`` as far as it is known before anything is computed."""
         known = open_result(run, self.model_info(), self.settings(), self.adapter.device, self.options.command)
-        return dataclasses.replace(known, notes=tuple(self.adapter.notes()))
+        settings = known.settings
+        if self.options.bootstrap != DRAWS:
+            # A result without intervals must not be taken for one with them.
+            settings = {**settings, "bootstrap": self.options.bootstrap}
+        return dataclasses.replace(known, settings=settings, notes=tuple(self.adapter.notes()))
 
     def find(self, run: TaskRun) -> Result | None:
         """Return the stored result of the very same evaluation, if it is there and no sample failed."""
@@ -123,8 +128,10 @@ def open_result(
     )
 
 
-def build_result(result: Result, run: TaskRun, rows: Sequence[SampleRow], counters: Counters) -> Result:
-    """Aggregate ``rows`` into ``result``, which ``open_result`` made."""
+def build_result(
+    result: Result, run: TaskRun, rows: Sequence[SampleRow], counters: Counters, draws: int = DRAWS, seed: int = 0
+) -> Result:
+    """Aggregate ``rows`` into ``result``, which ``open_result`` made; intervals come of ``draws`` by ``seed``."""
     failed = [row for row in rows if row.status != "ok"]
     return dataclasses.replace(
         result,
@@ -134,7 +141,7 @@ def build_result(result: Result, run: TaskRun, rows: Sequence[SampleRow], counte
             failed=len(failed),
             failures=tuple(f"{row.sample_id}: {row.reason}" for row in failed[:FAILURES_LISTED]),
         ),
-        metrics=dict(run.task.aggregate(rows, run.dataset)),
+        metrics=with_intervals(rows, run.task.aggregate(rows, run.dataset), draws, f"{seed}|{result.signature}"),
         cost=counters.cost(len(rows)),
         truncated_fraction=run.truncated_fraction,
         notes=(*run.task.notes(run.dataset, run.limit), *result.notes),

@@ -20,6 +20,7 @@ from vlbench.run.driver import load_dataset, missing_images, open_run, pick_devi
 from vlbench.run.manifest import Counters
 from vlbench.run.results import build_result, open_result
 from vlbench.run.scoring import attach_scoring_models, score_rows
+from vlbench.stats.bootstrap import DRAWS
 from vlbench.task import Task
 from vlbench.types import content_key
 
@@ -53,12 +54,13 @@ def score_file(
     name: str | None = None,
     command: tuple[str, ...] = (),
     plugins: Plugins | None = None,
+    draws: int = DRAWS,
 ) -> tuple[Result, list[SampleRow]]:
     """Score the file ``predictions`` by the task's own rules; return the result and one row a sample.
 
     Some formats are a folder of files. Raises ``DataError`` where a file cannot be read or its ids are not exactly
     those of ``dataset``, ``UsageError`` where the task has no results format. A task with a scoring model needs
-    ``plugins``, and the images at hand.
+    ``plugins``, and the images at hand. ``draws`` are those behind the intervals.
     """
     started = time.perf_counter()
     answers = task.predictions(predictions, dataset)
@@ -73,7 +75,7 @@ def score_file(
         rows = score_rows([run], {task.name: rows}, Path(place) / "journal.records", reporter).get(task.name, rows)
     counters = Counters(wall_seconds=time.perf_counter() - started)
     result = open_result(run, describe(predictions, name), {}, "cpu", command)
-    return build_result(result, run, rows, counters), rows
+    return build_result(result, run, rows, counters, draws), rows
 
 
 def describe(predictions: Path, name: str | None = None) -> ModelInfo:

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.cli import vlbench
+from tests.support.results import result
+from vlbench.errors import NotComparable
+from vlbench.leaderboard.store import write_result
+from vlbench.stats.compare import Comparison, compare, correct
+from vlbench.stats.permutation import sign_flip
+from vlbench.types import SampleRow
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from vlbench.result import Result
+
+
+def model(name: str, scores: list[list[float]]) -> tuple[Result, list[SampleRow]]:
+    """A model with one list of scores an image; the first question of an image is of kind a, the others of kind b."""
+    rows = [
+        SampleRow(f"{i}-{j}", f"{i}", f"{name} says <{score}>", "ok", {"accuracy": score}, {"kind": "b" if j else "a"})
+        for i, image in enumerate(scores)
+        for j, score in enumerate(image)
+    ]
+    mean = sum(row.scores["accuracy"] for row in rows) / len(rows)
+    return result({"accuracy": mean}, name=name, task={"name": "vqa"}), rows
+
+
+FIRST = [[0.0, 0.0], [0.0, 1.0], [0.0, 1.0], [0.0, 0.6], [1.0, 1.0]]
+SECOND = [[1.0, 1.0], [1.0, 1.0], [1.0, 1.0], [1.0, 0.3], [1.0, 1.0]]
+
+
+def compared() -> Comparison:
+    return compare(model("old", FIRST), model("new", SECOND))
+
+
+def test_difference_and_exact_p_value_by_hand() -> None:
+    """Sums of images: 2, 1, 1, 0.7, 0. Only all plus and all minus of 16 choices are as far from zero."""
+    primary = compared().primary
+    assert primary is not None and primary.ci95 is not None
+    assert primary.difference == pytest.approx(4.7 / 10)
+    assert primary.p == pytest.approx(2 / 16)
+    assert primary.ci95[0] <= primary.difference <= primary.ci95[1]
+
+
+def test_slices_are_explored_with_a_correction_of_their_own() -> None:
+    found = {d.metric: d for d in compared().exploratory}
+    assert found["accuracy/kind/a"].difference == pytest.approx(0.8)
+    assert found["accuracy/kind/b"].difference == pytest.approx(0.14)
+    assert found["accuracy/kind/a"].p == pytest.approx(2 / 16)
+    assert found["accuracy/kind/a"].adjusted == pytest.approx(2 / 8)
+
+
+def test_flips_come_most_changed_first() -> None:
+    flips = compared().flips
+    assert [flip.sample_id for flip in flips] == ["0-0", "0-1", "1-0", "2-0", "3-0", "3-1"]
+    assert flips[0].responses == ("old says <0.0>", "new says <1.0>")
+
+
+def test_rows_are_paired_by_sample_and_not_by_place() -> None:
+    made, rows = model("new", SECOND)
+    assert compare(model("old", FIRST), (made, rows[::-1])) == compared()
+
+
+def test_a_model_against_itself_differs_in_nothing() -> None:
+    same = compare(model("old", FIRST), model("old", FIRST)).primary
+    assert same is not None
+    assert (same.difference, same.p, same.ci95) == (0.0, 1.0, (0.0, 0.0))
+
+
+def test_other_signatures_and_other_samples_are_refused() -> None:
+    made, rows = model("new", SECOND)
+    other = dataclasses.replace(made, signature=made.signature.replace("protocol:generate", "protocol:rank"))
+    with pytest.raises(NotComparable, match=r"differ in protocol \(generate against rank\)$"):
+        compare(model("old", FIRST), (other, rows))
+    with pytest.raises(NotComparable, match="not the same ones"):
+        compare(model("old", FIRST), (made, rows[1:]))
+
+
+def test_random_signs_agree_with_all_of_them() -> None:
+    """Of 13 equal differences 2 in 8,192 choices are as far; three of 16 with other signs are far from rare."""
+    import numpy as np
+
+    assert sign_flip(np.ones(13)) == pytest.approx(2 / 8192, abs=6e-4)
+    values = np.array([1.0] * 10 + [-1.0] * 3)
+    # P(|S| >= 7) for 13 fair signs: 2 * (C(13,0) + C(13,1) + C(13,2) + C(13,3)) / 8192
+    assert sign_flip(values) == pytest.approx(2 * (1 + 13 + 78 + 286) / 8192, abs=0.015)
+
+
+def test_holm_runs_over_the_tasks() -> None:
+    both = correct([compared(), compared()])
+    assert [one.primary.adjusted for one in both if one.primary] == [pytest.approx(0.25)] * 2
+
+
+def test_the_verb(tmp_path: Path) -> None:
+    files = [write_result(tmp_path, *model(name, s)) for name, s in (("old", FIRST), ("new", SECOND))]
+    done = vlbench("compare", "old", "new", "--results", tmp_path, "--json")
+    assert done.returncode == 0, done.stderr
+    (document,) = json.loads(done.stdout)
+    assert document["primary"]["difference"] == pytest.approx(0.47) and document["flipped"] == 6
+    done = vlbench("compare", *files, "--markdown")
+    assert "| accuracy | 46.00 | 93.00 | +47 |" in done.stdout and "&lt;1.0&gt;" in done.stdout, done.stderr
+    assert "6 samples differ" in vlbench("compare", *files).stdout
+    made, rows = model("other", SECOND)
+    other = write_result(tmp_path, dataclasses.replace(made, signature=made.signature + "|limit:5"), rows)
+    done = vlbench("compare", files[0], other)
+    assert (done.returncode, done.stdout) == (3, "") and "limit (none against 5)" in done.stderr
+    assert vlbench("compare", "old", "nwe", "--results", tmp_path).returncode == 2
