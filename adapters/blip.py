@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from vlbench.adapter import CAPABILITIES, Adapter
 from vlbench.adapters.pretrained import (
-    Pretrained,
+    ByClass,
     architectures,
     described,
     generation_arguments,
+    keep_only,
     marked,
     padded,
     stopped,
 )
 from vlbench.adapters.written import Written, by_decoding, distinct_pixels, log_probabilities
-from vlbench.errors import ModelError
 from vlbench.hookspecs import hookimpl
 from vlbench.specs import AdapterSpec
 from vlbench.types import EmbedText, Generate, LogLikelihood, Match, Request
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
 
     import torch
     from PIL import Image
-
-    from vlbench.adapter import LoadOptions
 
 RETRIEVAL = "BlipForImageTextRetrieval"
 CAPTION = "BlipForConditionalGeneration"
@@ -50,23 +47,10 @@ def vlbench_register_adapters() -> Iterable[AdapterSpec]:
     return [AdapterSpec("blip", description, "vlbench.adapters.blip:Blip", _claims)]
 
 
-class Blip(Pretrained):
+class Blip(ByClass):
     """What a checkpoint answers depends on the class that its ``config.json`` names."""
 
-    @classmethod
-    def kind(cls, options: LoadOptions) -> str:
-        """Return the class name of the checkpoint; raises ``ModelError`` where it is none of BLIP's."""
-        found = architectures(cls.config_folder(options.checkpoint, options.revision))
-        for name in CAPABILITIES_OF:
-            if name in found:
-                return name
-        saved = ", ".join(sorted(found)) or "no known class"
-        raise ModelError(f"{options.checkpoint} was saved from {saved}; the adapter takes {', '.join(CAPABILITIES_OF)}")
-
-    @classmethod
-    def capabilities(cls, options: LoadOptions) -> frozenset[str]:
-        """Return what the checkpoint's class can do."""
-        return frozenset(CAPABILITIES_OF[cls.kind(options)])
+    capabilities_of = CAPABILITIES_OF
 
     def load(self) -> None:
         """Load model, image processor and tokenizer; raises ``ModelError``."""
@@ -78,9 +62,7 @@ class Blip(Pretrained):
         self._tokenizer = self.processor(transformers.AutoTokenizer)
         # BLIP's checkpoints hold no logit scale; training starts at this one, and any ranks alike.
         self.logit_scale = 1 / 0.07
-        for name in set(CAPABILITIES) - self.capabilities(self.options):
-            # What this checkpoint's class cannot do raises as in an adapter that lacks the method.
-            setattr(self, name, getattr(Adapter, name).__get__(self))
+        keep_only(self, self.capabilities(self.options))
 
     def preprocessing(self) -> str:
         """Return the image processor and the tokenizer, as text."""

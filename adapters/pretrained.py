@@ -6,10 +6,10 @@ import contextlib
 import hashlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from vlbench import hub
-from vlbench.adapter import Adapter
+from vlbench.adapter import CAPABILITIES, Adapter
 from vlbench.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     import torch
 
+    from vlbench.adapter import LoadOptions
     from vlbench.types import Decoding
 
 
@@ -125,6 +126,34 @@ class Pretrained(Adapter):
             raise ModelError(f"{self.options.checkpoint} needs a package: {hub.first_line(error)}") from error
         except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
             raise ModelError(f"cannot load {self.options.checkpoint}: {hub.reason(error)}") from error
+
+
+class ByClass(Pretrained):
+    """Base of adapters whose checkpoints answer with what the class can do that their ``config.json`` names."""
+
+    capabilities_of: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+
+    @classmethod
+    def kind(cls, options: LoadOptions) -> str:
+        """Return the class name of the checkpoint; raises ``ModelError`` where it is none of the adapter's."""
+        found = architectures(cls.config_folder(options.checkpoint, options.revision))
+        for name in cls.capabilities_of:
+            if name in found:
+                return name
+        saved = ", ".join(sorted(found)) or "no known class"
+        known = ", ".join(cls.capabilities_of)
+        raise ModelError(f"{options.checkpoint} was saved from {saved}; the adapter takes {known}")
+
+    @classmethod
+    def capabilities(cls, options: LoadOptions) -> frozenset[str]:
+        """Return what the checkpoint's class can do."""
+        return frozenset(cls.capabilities_of[cls.kind(options)])
+
+
+def keep_only(adapter: Adapter, capabilities: frozenset[str]) -> None:
+    """Make what this checkpoint cannot do raise as in an adapter that lacks the method."""
+    for name in set(CAPABILITIES) - capabilities:
+        setattr(adapter, name, getattr(Adapter, name).__get__(adapter))
 
 
 def described(*parts: Any) -> str:

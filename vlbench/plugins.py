@@ -26,6 +26,7 @@ BUILTIN = (
     "vlbench.adapters.clip",
     "vlbench.adapters.blip",
     "vlbench.adapters.vision_encoder_decoder",
+    "vlbench.adapters.vilt",
     "vlbench.adapters.chat",
     "vlbench.adapters.openai_api",
     "vlbench.adapters.baseline",

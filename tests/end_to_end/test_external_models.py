@@ -25,9 +25,11 @@ RETRIEVAL = ("coco_retrieval", "flickr30k_retrieval", "vqa", "vcr")
         (checkpoints.vit_gpt2, "vision_encoder_decoder", ("coco_caption", "vqa", "vcr")),
         (lambda f: checkpoints.blip(f, "BlipForImageTextRetrieval"), "blip", RETRIEVAL),
         (lambda f: checkpoints.blip(f, "BlipForQuestionAnswering"), "blip", ("coco_caption", "vqa", "vcr")),
+        (lambda f: checkpoints.vilt(f, "ViltForImageAndTextRetrieval"), "vilt", RETRIEVAL),
+        (lambda f: checkpoints.vilt(f, "ViltForQuestionAnswering"), "vilt", ("coco_caption", "vqa")),
         (checkpoints.llava, "chat", ("coco_caption", "vqa", "vcr")),
     ],
-    ids=["clip", "vit-gpt2", "blip-retrieval", "blip-questions", "llava"],
+    ids=["clip", "vit-gpt2", "blip-retrieval", "blip-questions", "vilt-retrieval", "vilt-questions", "llava"],
 )
 def test_a_folder_runs_every_task_that_it_can(
     tmp_path: Path, make: Callable[[Path], Path], adapter: str, tasks: tuple[str, ...]

@@ -125,6 +125,31 @@ def blip(folder: Path, kind: str) -> Path:
     return folder
 
 
+def vilt(folder: Path, kind: str, **overrides: Any) -> Path:
+    """Write a ViLT checkpoint of class ``kind`` with four answers, its weights wide enough for scores to differ."""
+    import torch
+    import transformers
+
+    tokenizer = bert_tokenizer(folder)
+    settings = {
+        "vocab_size": len(tokenizer),
+        "max_position_embeddings": 40,
+        "image_size": 32,
+        "patch_size": 8,
+        **_SMALL,
+    }
+    answers = {"id2label": {0: "yes", 1: "no", 2: "red", 3: "2"}, "label2id": {"yes": 0, "no": 1, "red": 2, "2": 3}}
+    torch.manual_seed(0)
+    config = transformers.ViltConfig(**settings, initializer_range=0.4, **{**answers, **overrides})
+    model = getattr(transformers, kind)(config)
+    with torch.no_grad():
+        # The library starts positions at 0, with which no test would see one misplaced.
+        model.vilt.embeddings.position_embeddings.normal_()
+    model.save_pretrained(folder)
+    transformers.ViltImageProcessor(size={"shortest_edge": 32}, size_divisor=8).save_pretrained(folder)
+    return folder
+
+
 def vit_gpt2(folder: Path) -> Path:
     """Write a ViT + GPT-2 checkpoint."""
     import torch
