@@ -56,10 +56,8 @@ def run(
     from vlbench.run.options import RunOptions
 
     models, names = _names(model, "--model"), _names(tasks, "--tasks")
-    check_positive("--limit", limit)
-    check_positive("--workers", workers)
-    if bootstrap:
-        check_positive("--bootstrap", bootstrap)
+    for option, number in (("--limit", limit), ("--workers", workers), ("--bootstrap", bootstrap or None)):
+        check_positive(option, number)
     if dtype not in ("auto", "float32", "bfloat16", "float16"):
         raise UsageError(f"--dtype {dtype!r} is none of auto, float32, bfloat16, float16")
     plugins = load_plugins(plugin or (), strict=strict_plugins)
