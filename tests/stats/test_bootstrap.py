@@ -157,3 +157,9 @@ def test_bleu_of_a_draw_is_bleu_of_the_corpus_written_out() -> None:
     got = dict(zip(estimator.names, estimator.compute(np.array([[2.0, 0, 1, 0, 2]]))[0], strict=True))
     for name in ("Bleu_1", "Bleu_2", "Bleu_3", "Bleu_4", "ROUGE_L"):
         assert got[name] == pytest.approx(again.corpus[name], abs=1e-12)
+
+
+def test_ranks_that_are_all_one_are_no_shares() -> None:
+    slices = {"direction": "text_to_image"}
+    rows = [SampleRow(f"t:{i}", f"{i}", "", "ok", {}, slices, {"rank": 1.0}) for i in range(20)]
+    assert intervals(rows, {"text_to_image_mean_rank": 1.0}) == {}

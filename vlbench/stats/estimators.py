@@ -9,7 +9,7 @@ aggregated in a way that is not known here has no interval, never a wrong one.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -197,7 +197,8 @@ def _ranks(samples: Samples, names: Sequence[str]) -> Iterator[Estimator]:
         ranks = np.array([row.statistics.get("rank", math.nan) for row in samples.rows], dtype=np.float64)
         ranks[~own] = np.nan
         if name.endswith("_mean_rank"):
-            yield means(samples, {name: ranks})
+            # Ranks that are all 1 look like shares, and are none: nothing bounds them from above.
+            yield replace(means(samples, {name: ranks}), top=np.array([np.nan]))
         elif own.any():
             yield _median(samples, name, ranks)
 
