@@ -27,6 +27,7 @@ BUILTIN = (
     "vlbench.adapters.blip",
     "vlbench.adapters.vision_encoder_decoder",
     "vlbench.adapters.vilt",
+    "vlbench.adapters.oscar",
     "vlbench.adapters.chat",
     "vlbench.adapters.openai_api",
     "vlbench.adapters.baseline",

@@ -1,0 +1,266 @@
+"""Adapter for Oscar and VinVL: BERT over a text, object tags and precomputed features of image regions."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from vlbench.adapter import Adapter
+from vlbench.adapters.oscar_features import RegionFolder, Regions
+from vlbench.adapters.pretrained import config_of, described, keep_only, marked, padded, stopped
+from vlbench.errors import ModelError, UsageError
+from vlbench.hookspecs import hookimpl
+from vlbench.specs import AdapterSpec
+from vlbench.types import Generate, Match, Request
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    import numpy as np
+    import torch
+    from PIL import Image
+
+    from vlbench.adapter import LoadOptions
+
+TEXT_LENGTH = 70
+"""Word pieces of text and tags together in the authors' retrieval (``max_seq_length``)."""
+CAPTION_LENGTH = 40
+"""Position at which the tags of a caption start in the authors' training (``max_seq_a_length``)."""
+CAPTION_TAGS = 50
+"""Word pieces of tags beside a caption: 70 less the 20 that the authors generate (``max_gen_length``)."""
+# Of the pretraining checkpoints; no task here has a use for it.
+UNUSED = ("cls.seq_relationship.", "bert.embeddings.position_ids")
+
+
+@hookimpl
+def vlbench_register_adapters() -> Iterable[AdapterSpec]:
+    """Return the adapter."""
+    description = "Oscar and VinVL over precomputed region features: retrieval, captions; needs features=FOLDER"
+    return [
+        AdapterSpec("oscar", description, "vlbench.adapters.oscar:Oscar", lambda p: "img_feature_dim" in config_of(p))
+    ]
+
+
+class Seen(NamedTuple):
+    """A prepared request: ids of ``[CLS] text [SEP]`` and ``tags [SEP]``, features (n, d).
+
+    A caption's text is ``[CLS] prompt``; it has ``room`` for so many words, and strings to stop at.
+    """
+
+    text: list[int]
+    tags: list[int]
+    features: np.ndarray
+    room: int = 0
+    stop: tuple[str, ...] = ()
+
+
+class Oscar(Adapter):
+    """A retrieval checkpoint matches, a captioning one writes; which it is, its weights tell."""
+
+    argument_names = ("features", "regions")
+
+    @classmethod
+    def capabilities(cls, options: LoadOptions) -> frozenset[str]:
+        """Return what the checkpoint's head can do; raises ``ModelError`` for another head."""
+        return _head(_state(Path(options.checkpoint)), options.checkpoint)
+
+    def load(self) -> None:
+        """Load weights, vocabulary and the index of the features; raises ``ModelError`` and ``UsageError``."""
+        import torch
+        from transformers import BertTokenizer
+
+        folder = Path(self.options.checkpoint)
+        given = self.options.arguments.get("features")
+        if not given:
+            raise UsageError(
+                "Oscar sees precomputed features of regions; name their folder: --model-arg features=FOLDER"
+            )
+        limit = self.options.arguments.get("regions", "50")
+        if not limit.isdecimal() or int(limit) < 1:
+            raise UsageError(f"--model-arg regions={limit} is not a number of regions")
+        self._most = int(limit)
+        state = _state(folder)
+        can = _head(state, self.options.checkpoint)
+        self._regions = RegionFolder(Path(given), state["bert.img_embedding.weight"].shape[1])
+        self.model = _network(config_of(folder), state, folder).to(self.device, getattr(torch, self.dtype)).eval()
+        try:
+            self._tokenizer = BertTokenizer.from_pretrained(folder)
+        except (OSError, ValueError, TypeError) as error:
+            raise ModelError(f"cannot read the vocabulary of {folder}: {str(error).splitlines()[0]}") from error
+        keep_only(self, can)
+
+    def preprocessing(self) -> str:
+        """Return the vocabulary, the files of features and the lengths, as text."""
+        return described(self._tokenizer, self._regions.describe(), self._most, TEXT_LENGTH, CAPTION_LENGTH)
+
+    def prepare_image(self, image: Image.Image) -> None:
+        """Return nothing: the model sees regions, which are found by the image's name."""
+
+    def prepare(self, request: Request, images: tuple[Any, ...]) -> Any:
+        """Read the regions and tokenise text and tags."""
+        if len(request.image_refs) != 1:
+            raise ValueError(f"Oscar looks at one image a request, not at {len(request.image_refs)}")
+        (image,) = request.image_refs
+        if image.edits:
+            raise ValueError("the features are those of the image as it was, and this one was edited")
+        seen: Regions = self._regions.of(image.name)
+        features = seen.features[: self._most]
+        if isinstance(request, Match):
+            text = marked(self._tokenizer, request.text, TEXT_LENGTH)[0]
+            return Seen(text, self._tags(seen.tags, TEXT_LENGTH - len(text)), features)
+        assert isinstance(request, Generate)
+        decoding = request.decoding
+        if decoding.num_beams != 1 or decoding.temperature > 0 or decoding.repetition_penalty != 1:
+            raise ValueError("Oscar writes greedily here: no beams, no temperature, no penalty")
+        text = marked(self._tokenizer, request.prompt, CAPTION_LENGTH // 2)[0][:-1]
+        room = min(decoding.max_new_tokens, CAPTION_LENGTH - len(text) - 1)
+        return Seen(text, self._tags(seen.tags, CAPTION_TAGS), features, room, decoding.stop)
+
+    def _tags(self, tags: str, room: int) -> list[int]:
+        return marked(self._tokenizer, tags, room + 1)[0][1:] if tags and room > 0 else []
+
+    def truncates(self, request: Request) -> bool:
+        """Tell whether the text is longer than what the model reads."""
+        if isinstance(request, Generate):
+            return marked(self._tokenizer, request.prompt, CAPTION_LENGTH // 2)[1]
+        return isinstance(request, Match) and marked(self._tokenizer, request.text, TEXT_LENGTH)[1]
+
+    def match(self, pairs: Sequence[Any]) -> Sequence[float]:
+        """Return n logits that text and image belong together: "match" less "no match" of the retrieval head."""
+        hidden = self._encode([item.text for item in pairs], pairs, caption=False)
+        logits = self.model.classifier(self.model.bert.pooler(hidden)).float()
+        scores: list[float] = (logits[:, 1] - logits[:, 0]).tolist()
+        return scores
+
+    def generate(self, items: Sequence[Seen]) -> Sequence[str]:
+        """Write captions greedily: the word at a ``[MASK]`` behind those before it, until ``[SEP]``."""
+        import torch
+
+        words = self._tokenizer
+        written: list[list[int]] = [[] for _ in items]
+        going = list(range(len(items)))
+        while going:
+            texts = [[*items[n].text, *written[n], words.mask_token_id] for n in going]
+            hidden = self._encode(texts, [items[n] for n in going], caption=True)
+            last = hidden[torch.arange(len(going)), torch.tensor([len(text) - 1 for text in texts])]
+            for n, word in zip(going, self.model.cls(last).argmax(dim=-1).tolist(), strict=True):
+                written[n].append(word)
+            going = [n for n in going if written[n][-1] != words.sep_token_id and len(written[n]) < items[n].room]
+        captions = words.batch_decode(written, skip_special_tokens=True)
+        return [stopped(text, item.stop) for text, item in zip(captions, items, strict=True)]
+
+    def _encode(self, texts: Sequence[list[int]], items: Sequence[Seen], *, caption: bool) -> torch.Tensor:
+        """Return hidden states (n, places, width): of the padded texts, then the padded tags, then the regions."""
+        import torch
+
+        bert, dtype = self.model.bert, getattr(torch, self.dtype)
+        ids, read = padded(texts, self._tokenizer.pad_token_id)
+        tags, named = padded([item.tags for item in items], self._tokenizer.pad_token_id)
+        longest = max(len(item.features) for item in items)
+        features = torch.zeros(len(items), longest, items[0].features.shape[1])
+        seen = torch.zeros(len(items), longest, dtype=torch.long)
+        for n, item in enumerate(items):
+            features[n, : len(item.features)] = torch.from_numpy(item.features)
+            seen[n, : len(item.features)] = 1
+        starts = torch.tensor([CAPTION_LENGTH if caption else len(text) for text in texts])
+        places = torch.cat(
+            (torch.arange(ids.shape[1]).expand(ids.shape), starts[:, None] + torch.arange(tags.shape[1])), dim=1
+        )
+        kinds = torch.cat((torch.zeros_like(ids), torch.ones_like(tags)), dim=1)
+        # A tag's padding may count past the last position; nothing looks at it.
+        places = places.clamp(max=int(bert.embeddings.position_embeddings.num_embeddings) - 1)
+        text = bert.embeddings(
+            input_ids=torch.cat((ids, tags), dim=1).to(self.device),
+            token_type_ids=kinds.to(self.device),
+            position_ids=places.to(self.device),
+        )
+        image = bert.img_embedding(features.to(self.device, dtype))
+        if hasattr(bert, "LayerNorm"):
+            image = bert.LayerNorm(image)
+        allowed = _attention(torch.cat((read, named, seen), dim=1), ids.shape[1], caption=caption).to(self.device)
+        mask = torch.zeros(allowed.shape, dtype=dtype, device=self.device).masked_fill(~allowed, torch.finfo(dtype).min)
+        hidden: torch.Tensor = bert.encoder(torch.cat((text, image), dim=1), mask[:, None]).last_hidden_state
+        return hidden
+
+
+def _attention(valid: torch.Tensor, words: int, *, caption: bool) -> torch.Tensor:
+    """Return bool (n, from, to): all but padding; a caption's words see none after them, tags and regions see none."""
+    import torch
+
+    allowed = valid.bool()[:, None, :].repeat(1, valid.shape[1], 1)
+    if caption:
+        allowed[:, :words, :words] &= torch.ones(words, words).tril().bool()
+        allowed[:, words:, :words] = False
+    return allowed
+
+
+def _state(folder: Path) -> Mapping[str, torch.Tensor]:
+    """Return the weights of ``pytorch_model.bin`` without running code in it; raises ``ModelError``."""
+    import torch
+
+    path = folder / "pytorch_model.bin"
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise ModelError(f"cannot read {path}: {error.strerror or error}") from error
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        raise ModelError(f"{path} is not a file of weights alone: {str(error).splitlines()[0][:200]}") from error
+    if not isinstance(state, dict) or "bert.img_embedding.weight" not in state:
+        raise ModelError(f"{path} is not a checkpoint of Oscar (it lacks bert.img_embedding.weight)")
+    return state
+
+
+def _classifier(state: Mapping[str, torch.Tensor]) -> list[str]:
+    return sorted(name for name in state if name.startswith("classifier."))
+
+
+def _head(state: Mapping[str, torch.Tensor], checkpoint: str) -> frozenset[str]:
+    """Return what the head among the weights can do; raises ``ModelError`` for another head."""
+    outputs = [len(state[name]) for name in _classifier(state) if name.endswith("bias")]
+    if outputs and outputs[-1] == 2:
+        return frozenset({"match"})
+    if outputs:
+        raise ModelError(f"{checkpoint} classifies into {outputs[-1]}; the adapter takes match or no match")
+    if any(name.startswith("cls.predictions.") for name in state):
+        return frozenset({"generate"})
+    raise ModelError(f"{checkpoint} has neither a retrieval head nor a captioning head")
+
+
+def _network(config: Mapping[str, Any], state: Mapping[str, torch.Tensor], folder: Path) -> torch.nn.Module:
+    """Build the model whose parameters bear the checkpoint's names, and fill it; raises ``ModelError``."""
+    from torch import nn
+    from transformers import BertConfig
+    from transformers.models.bert import modeling_bert
+
+    parts: Any = modeling_bert
+    settings = {name: value for name, value in config.items() if name in BertConfig().to_dict()}
+    bert_config = BertConfig(**settings)
+    bert_config._attn_implementation = "sdpa"
+    width = bert_config.hidden_size
+    model, bert = nn.Module(), nn.Module()
+    model.bert = bert
+    bert.embeddings = parts.BertEmbeddings(bert_config)
+    bert.encoder = parts.BertEncoder(bert_config)
+    bert.pooler = parts.BertPooler(bert_config)
+    bert.img_embedding = nn.Linear(state["bert.img_embedding.weight"].shape[1], width)
+    if "bert.LayerNorm.weight" in state:
+        bert.LayerNorm = nn.LayerNorm(width, eps=float(config.get("img_layer_norm_eps", 1e-12)))
+    filled = {name: tensor for name, tensor in state.items() if not name.startswith(UNUSED)}
+    if "classifier.weight" in state:
+        model.classifier = nn.Linear(width, len(state["classifier.bias"]))
+    elif _classifier(state):
+        inner = len(state["classifier.0.bias"])
+        model.classifier = nn.Sequential(
+            nn.Linear(width, inner), nn.ReLU(), nn.Linear(inner, len(state["classifier.2.bias"]))
+        )
+    else:
+        model.cls = parts.BertOnlyMLMHead(bert_config)
+        # The authors tie the decoder to the words and keep its bias beside it; the library has it in the decoder.
+        filled["cls.predictions.decoder.weight"] = state["bert.embeddings.word_embeddings.weight"]
+        filled["cls.predictions.decoder.bias"] = state["cls.predictions.bias"]
+    try:
+        model.load_state_dict(filled)
+    except RuntimeError as error:
+        raise ModelError(f"{folder} does not make an Oscar model: {' '.join(str(error).split())[:200]}") from error
+    return model
