@@ -1,30 +1,37 @@
-"""Adapter for open_clip: every dual encoder of the library, by architecture and pretrained tag or local weights."""
+"""Adapter for open_clip: dual encoders, and CoCa which writes too, by architecture and tag or local weights."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vlbench import hub
 from vlbench.adapter import Adapter
+from vlbench.adapters.pretrained import padded, stopped
+from vlbench.adapters.written import Written, by_decoding, distinct_pixels, log_probabilities
 from vlbench.errors import ModelError
 from vlbench.hookspecs import hookimpl
 from vlbench.specs import AdapterSpec, ModelSpec
-from vlbench.types import EmbedText, Match, Request
+from vlbench.types import EmbedText, Generate, LogLikelihood, Match, Request
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     import torch
     from PIL import Image
 
+    from vlbench.adapter import LoadOptions
+    from vlbench.models.search import Texts
+
 RANDOM = "none"
+CONFIG = "open_clip_config.json"
+WRITING = frozenset({"generate", "loglikelihood"})
 
 
 def _claims(path: Path) -> bool:
     """Tell whether ``path`` is a folder in open_clip's layout."""
-    return (path / "open_clip_config.json").is_file()
+    return (path / CONFIG).is_file()
 
 
 @hookimpl
@@ -51,13 +58,49 @@ def vlbench_register_models() -> Iterable[ModelSpec]:
 
 
 class OpenCLIP(Adapter):
-    """Embeds images and texts with an open_clip model.
+    """Embeds images and texts with an open_clip model; a CoCa (Yu et al. 2022) also writes about an image.
 
     The checkpoint is ``ARCHITECTURE``, ``ARCHITECTURE/TAG`` or a folder. ``--model-arg pretrained=FILE`` loads local
     weights, ``pretrained=none`` makes a random model from the run's seed, marked as such in the result.
     """
 
     argument_names = ("pretrained",)
+    # CoCa's decoder scores the whole vocabulary at every place of a text: 64 captions with beams would take gigabytes.
+    batch_sizes = {"generate": 16, "loglikelihood": 16}
+
+    @classmethod
+    def capabilities(cls, options: LoadOptions) -> frozenset[str]:
+        """Return embeddings, and writing where the architecture has a decoder; raises ``ModelError``.
+
+        A decoder on a text encoder of transformers has another vocabulary than its tokenizer in open_clip, and the
+        encoder looks ahead: such an architecture only embeds.
+        """
+        config = cls._config(options.checkpoint)
+        writes = "multimodal_cfg" in config and "hf_model_name" not in config.get("text_cfg", {})
+        return super().capabilities(options) - (frozenset() if writes else WRITING)
+
+    @staticmethod
+    def _config(checkpoint: str) -> Mapping[str, Any]:
+        """Return the configuration of the architecture, empty where open_clip has none of that name."""
+        from pathlib import Path
+
+        import open_clip
+
+        folder: Path | None = None
+        if _claims(Path(checkpoint)):
+            folder = Path(checkpoint)
+        elif checkpoint.startswith("local-dir:"):
+            folder = Path(checkpoint.removeprefix("local-dir:"))
+        elif checkpoint.startswith("hf-hub:"):
+            folder = hub.config_folder(checkpoint.removeprefix("hf-hub:"), None, CONFIG)
+        if folder is None:
+            return open_clip.get_model_config(checkpoint.partition("/")[0]) or {}
+        try:
+            document = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+            found: Mapping[str, Any] = document["model_cfg"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ModelError(f"{folder / CONFIG} cannot be read as a configuration of open_clip ({error!r})") from error
+        return found
 
     def load(self) -> None:
         """Build model, preprocessing and tokenizer; raises ``ModelError`` with the remedies."""
@@ -80,6 +123,7 @@ class OpenCLIP(Adapter):
         self._tokenizer = open_clip.get_tokenizer(architecture)
         self._architecture = architecture
         self.logit_scale = float(self.model.logit_scale.detach().exp())
+        self._writes = self.capabilities(self.options) >= WRITING
 
     def _names(self) -> tuple[str, str]:
         from pathlib import Path
@@ -145,8 +189,31 @@ class OpenCLIP(Adapter):
         tokens: torch.Tensor = self._tokenizer([text])[0]
         return tokens
 
+    def prepare(self, request: Request, images: tuple[Any, ...]) -> Any:
+        """Tokenise what is to be written about: the start mark and the prompt; a likelihood's continuation too."""
+        if not isinstance(request, Generate | LogLikelihood):
+            return super().prepare(request, images)
+        if len(images) != 1:
+            raise ValueError(f"CoCa looks at one image a request, not at {len(images)}")
+        ids, prefix, _ = self._ids(request)
+        return Written(images[0], ids, prefix, request)
+
+    def _ids(self, request: Generate | LogLikelihood) -> tuple[list[int], int, bool]:
+        """Return the tokens that the decoder reads, how many of them are the prompt, and whether any were cut."""
+        limit = int(self.model.context_length)
+        head = [self._tokenizer.sot_token_id, *self._tokenizer.encode(request.prompt)]
+        if isinstance(request, Generate):
+            room = max(1, limit - request.decoding.max_new_tokens)
+            return head[:room], min(len(head), room), len(head) > room
+        tail = self._tokenizer.encode(request.continuation)
+        room = max(1, limit - len(tail) - 1)
+        kept = [*head[:room], *tail[: limit - 2], self._tokenizer.eot_token_id]
+        return kept, min(len(head), room), len(head) + len(tail) + 1 > limit
+
     def truncates(self, request: Request) -> bool:
         """Tell whether the text is longer than the context; the last position then holds the end mark all the same."""
+        if isinstance(request, Generate | LogLikelihood):
+            return self._ids(request)[2]
         if not isinstance(request, EmbedText | Match) or not hasattr(self._tokenizer, "encode"):
             return False
         return bool(len(self._tokenizer.encode(request.text)) + 2 > self._tokenizer.context_length)
@@ -165,3 +232,69 @@ class OpenCLIP(Adapter):
 
         embedded: torch.Tensor = self.model.encode_text(torch.stack(list(texts)).to(self.device))
         return embedded
+
+    def generate(self, items: Sequence[Written]) -> Sequence[str]:
+        """Write one text an item; each distinct image is encoded once."""
+        if not self._writes:
+            raise NotImplementedError
+        pixels, rows = distinct_pixels(items)
+        seen = self._look(pixels)
+        row_of = {id(item.pixels): row for item, row in zip(items, rows.tolist(), strict=True)}
+        return by_decoding(items, lambda part: self._write(part, seen, [row_of[id(item.pixels)] for item in part]))
+
+    def _write(self, items: Sequence[Written], seen: _Seen, rows: Sequence[int]) -> list[str]:
+        """Write about the images ``rows`` of ``seen``, for items of like decoding and prompt length."""
+        import torch
+
+        from vlbench.models.search import search
+
+        request = items[0].request
+        assert isinstance(request, Generate)
+        seen = seen.select(rows)
+        words = self._tokenizer.vocab_size
+
+        def next_logits(texts: Texts) -> torch.Tensor:
+            logits = self._logits(texts.ids, seen.select(texts.owners))[:, -1].float()
+            # In training the pad mark is no target, the start mark comes before all targets, and a decoder may have
+            # more words than the tokenizer.
+            logits[:, [self.model.pad_id, self._tokenizer.sot_token_id]] = -torch.inf
+            logits[:, words:] = -torch.inf
+            return logits
+
+        prompts = torch.tensor([item.ids for item in items], device=self.device)
+        lengths = torch.full_like(prompts[:, 0], prompts.shape[1])
+        steps = min(request.decoding.max_new_tokens, int(self.model.context_length) - prompts.shape[1])
+        written = search(next_logits, prompts, lengths, self._tokenizer.eot_token_id, request.decoding, steps)
+        return [stopped(self._tokenizer.decode(tokens), request.decoding.stop) for tokens in written]
+
+    def loglikelihood(self, items: Sequence[Written]) -> Sequence[tuple[float, int]]:
+        """Return the log-probability of each continuation with its end mark, and its number of tokens."""
+        if not self._writes:
+            raise NotImplementedError
+        pixels, rows = distinct_pixels(items)
+        ids = padded([item.ids for item in items], self.model.pad_id)[0].to(self.device)
+        logits = self._logits(ids, self._look(pixels).select(rows))
+        return log_probabilities(logits, ids, [(item.prefix, len(item.ids)) for item in items])
+
+    def _look(self, pixels: torch.Tensor) -> _Seen:
+        import torch
+
+        output = self.model(pixels.to(self.device, getattr(torch, self.dtype)))
+        return _Seen(output["image_features"], output["image_embs"])
+
+    def _logits(self, ids: torch.Tensor, seen: _Seen) -> torch.Tensor:
+        """Return (n, length, vocabulary): at each place the scores of the next token. CoCa reads texts causally."""
+        output = self.model(None, ids, image_latent=seen.latent, image_embs=seen.tokens, output_labels=False)
+        logits: torch.Tensor = output["logits"]
+        return logits
+
+
+class _Seen(NamedTuple):
+    """What CoCa makes of images: the embedding (m, d), and the tokens (m, places, width) that its decoder looks at."""
+
+    latent: torch.Tensor
+    tokens: torch.Tensor
+
+    def select(self, rows: Sequence[int] | torch.Tensor) -> _Seen:
+        """Return what was seen in the images ``rows``, in that order."""
+        return _Seen(self.latent[rows], self.tokens[rows])

@@ -45,8 +45,8 @@ def no_long_wait() -> Iterator[None]:
         constants.HF_HUB_OFFLINE = before
 
 
-def config_folder(repository: str, revision: str | None) -> Path:
-    """Return the local folder that holds the repository's ``config.json``, fetched or from the cache.
+def config_folder(repository: str, revision: str | None, name: str = "config.json") -> Path:
+    """Return the local folder that holds the repository's configuration ``name``, fetched or from the cache.
 
     Raises ``ModelError`` with the reason and the remedy.
     """
@@ -54,7 +54,7 @@ def config_folder(repository: str, revision: str | None) -> Path:
 
     try:
         with no_long_wait():
-            return Path(hf_hub_download(repository, "config.json", revision=revision)).parent
+            return Path(hf_hub_download(repository, name, revision=revision)).parent
     except Exception as error:
         raise ModelError(f"cannot load {repository}: {reason(error, revision)}") from error
 
