@@ -158,4 +158,4 @@ def test_a_model_trained_on_a_folder_names_its_datasets_not_the_folder(tmp_path:
     root = DataRoot(tmp_path / "data")
     assert FolderSource(root, ("itc", "vqa", "vcr")).trained_on == ("coco:karpathy-train", "vqa:train2014", "vcr:train")
     assert FolderSource(root, ("vcr",)).trained_on == ("vcr:train",)
-    assert ScenesSource(7).trained_on == ("scenes-train:7",)
+    assert ScenesSource(7).trained_on == ("scenes",)

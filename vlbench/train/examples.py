@@ -154,7 +154,7 @@ class ScenesSource:
     def __init__(self, count: int) -> None:
         """Take ``count`` scenes."""
         self.name = f"scenes-train:{count}"
-        self.trained_on: tuple[str, ...] = (self.name,)
+        self.trained_on: tuple[str, ...] = ("scenes",)
         self._count = count
 
     def __len__(self) -> int:
