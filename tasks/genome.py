@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, ClassVar
 
+from vlbench import letters
 from vlbench.capabilities import route
 from vlbench.data.scene_graphs import load_attribute_probes, load_relation_probes
 from vlbench.data.visual_genome import load_questions
@@ -186,7 +187,9 @@ class Probing(Task["Probe"]):
         super().__init__(arguments)
         self._per_image = integer(self.name, self.arguments, "per_image", DEFAULT_PER_IMAGE, 0)
         self._prompt = self.arguments.get("prompt", PROMPT)
-        self._template = template(self.name, self.arguments, "template", "{choice}", ("choice",))
+        # Options to choose from by letter stand under the question; statements to match stand alone.
+        fields = ("prompt", "choice") if "{choices}" in self.arguments.get("template", "") else ("choice",)
+        self._template = template(self.name, self.arguments, "template", "{choice}", fields)
 
     def protocol(self, capabilities: frozenset[str]) -> Protocol:
         """Return ``choose``, or ``choose/<route>``; a model that matches natively is asked to match.
@@ -200,7 +203,7 @@ class Probing(Task["Probe"]):
             "choose" if way == "choose" else f"choose/{way}",
             routes={"choose": way},
             prompt="none" if way in ("match", "embed") else self._prompt,
-            template=self._template,
+            template=Protocol.template if way == letters.ROUTE and "template" not in self.arguments else self._template,
             extra={"per_image": str(self._per_image)},
         )
 

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from vlbench.data.source import DataRoot
-    from vlbench.task import Protocol, Rounds
-    from vlbench.types import CaptionedImage, Dataset
+    from vlbench.task import Protocol
+    from vlbench.tasks.retrieval_rounds import Outcomes
+    from vlbench.types import CaptionedImage, Dataset, SampleRow
 
 DEFAULT_PER_IMAGE = 5
 PER_IMAGE_HELP = f"at most so many an image, chosen by a hash of their ids (default {DEFAULT_PER_IMAGE}; 0: all)"
@@ -56,9 +57,11 @@ class VgRegionRetrieval(Retrieval):
     def _load(self, root: DataRoot, split: str | None, limit: int | None) -> Dataset[CaptionedImage]:
         return load_regions(root.folder(self.dataset), split, limit, self._per_image)
 
-    def rounds(self, dataset: Dataset[CaptionedImage], protocol: Protocol) -> Rounds:
+    def _rows(
+        self, dataset: Dataset[CaptionedImage], folds: Sequence[Queries], outcomes: Sequence[Outcomes]
+    ) -> list[SampleRow]:
         """Rank as retrieval does; the rows of the regions of one picture belong together."""
-        rows = yield from super().rounds(dataset, protocol)
+        rows = super()._rows(dataset, folds, outcomes)
         return [dataclasses.replace(row, image_id=row.image_id.partition("/")[0]) for row in rows]
 
     def notes(self, dataset: Dataset[CaptionedImage], limit: int | None) -> Sequence[str]:

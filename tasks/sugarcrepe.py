@@ -62,7 +62,10 @@ class SugarCrepe(Task[CaptionPair]):
             raise self.unsupported(capabilities, "match, embed_images and embed_texts, choose, or loglikelihood")
         if way in LIKELIHOOD_ROUTES:
             return Protocol(f"choose/{way}", routes={"choose": way})
-        return Protocol("choose-both-orders", prompt=QUESTION)
+        name = "choose-both-orders"
+        if way == "choose":
+            return Protocol(name, prompt=QUESTION)
+        return Protocol(f"{name}/{way}", routes={"choose": way}, prompt=QUESTION)
 
     def load(self, root: DataRoot, split: str | None, limit: int | None) -> Dataset[CaptionPair]:
         """Read the items; no image is opened."""
@@ -77,7 +80,7 @@ class SugarCrepe(Task[CaptionPair]):
         texts = sample.caption, sample.negative_caption
         if protocol.name.startswith("match"):
             return [Match(sample.image, text) for text in texts]
-        if protocol.name == "choose-both-orders":
+        if protocol.name.startswith("choose-both-orders"):
             return [Choose((sample.image,), QUESTION, order) for order in (texts, texts[::-1])]
         return [Choose((sample.image,), "", texts)]
 

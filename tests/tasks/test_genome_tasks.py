@@ -10,6 +10,7 @@ import pytest
 
 from tests.support import genome
 from tests.support.layouts import write
+from vlbench import letters, prompts
 from vlbench.data.source import DataRoot
 from vlbench.errors import DataError, UnsupportedTask, UsageError
 from vlbench.run.manifest import signature
@@ -225,3 +226,11 @@ def test_a_probe_is_matched_where_the_model_can(capabilities: frozenset[str], na
     assert (protocol.name, protocol.prompt, protocol.template) == (name, prompt, "{choice}")
     with pytest.raises(UnsupportedTask, match="vg_attributes needs match, choose"):
         VgAttributes().protocol(frozenset({"generate"}))
+
+
+@pytest.mark.parametrize("kind", [VgAttributes, VgRelations])
+def test_a_model_that_follows_instructions_is_asked_for_a_letter(kind: type[VgAttributes] | type[VgRelations]) -> None:
+    able = frozenset({"generate", "follow_instructions"})
+    assert prompts.lettered(kind().protocol(able)).template == letters.TEMPLATE
+    own = {"template": "{prompt} {choices}"}
+    assert prompts.lettered(kind(own).protocol(able)).template == own["template"]

@@ -103,6 +103,7 @@ def test_a_model_that_chooses_sees_both_orders(root: DataRoot) -> None:
         (frozenset({"match", "choose"}) | EMBEDS, "match"),
         (EMBEDS | {"choose"}, "match/embed"),
         (frozenset({"choose", "loglikelihood"}), "choose-both-orders"),
+        (frozenset({"generate", "follow_instructions"}), "choose-both-orders/letters-v1"),
         (frozenset({"generate", "loglikelihood"}), "choose/likelihood-per-token"),
     ],
 )

@@ -174,7 +174,10 @@ def _splits(
         here = holding(spec, root).here
         if names and not spec.loader:
             raise UsageError(f"{spec.name} was registered without a loader; it cannot be checked")
-        wanted = _wanted(spec, split) if split and (names or split in here) else list(here)
+        if names:
+            wanted = _wanted(spec, split) if split else list(here)
+        else:
+            wanted = [name for name in here if not split or name in split.replace(" ", "").split(",")]
         if names and not wanted:
             raise DataError(f"no annotations of {spec.name} in {root.name}; check --data (vlbench data list)")
         chosen += [(spec, name) for name in wanted]

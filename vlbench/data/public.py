@@ -110,11 +110,11 @@ BY_HAND: Mapping[str, str] = {
     "and COCO's val2017 (vlbench data get coco --split val2017)",
     "imagenet": "ask for access on https://image-net.org and unpack the images into imagenet/val/<class>/",
     "okvqa": "fetch questions and annotations from https://okvqa.allenai.org/download.html into okvqa/, "
-    "and COCO's images (vlbench data get coco)",
+    "and link COCO's images (vlbench data get coco) as okvqa/val2014",
     "gqa": "fetch questions and images from https://cs.stanford.edu/people/dorarad/gqa/download.html into gqa/",
     "vizwiz": "fetch images and annotations from https://vizwiz.org/tasks-and-datasets/vqa into vizwiz/",
     "nocaps": "fetch nocaps_val_4500_captions.json and the images that it lists from https://nocaps.org/download "
     "into nocaps/",
     "vcr": "accept the terms on https://visualcommonsense.com and unpack vcr1annots.zip and vcr1images.zip into vcr/",
 }
-"""What nobody may pass on: how to get it, and where it belongs under the data root."""
+"""What ``vlbench data get`` does not fetch: how to get it, and where it belongs under the data root."""

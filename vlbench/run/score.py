@@ -74,7 +74,8 @@ def score_file(
     with tempfile.TemporaryDirectory() as place:
         rows = score_rows([run], {task.name: rows}, Path(place) / "journal.records", reporter).get(task.name, rows)
     counters = Counters(wall_seconds=time.perf_counter() - started)
-    result = open_result(run, describe(predictions, name), {}, "cpu", command)
+    settings = {} if draws == DRAWS else {"bootstrap": draws}
+    result = open_result(run, describe(predictions, name), settings, "cpu", command)
     return build_result(result, run, rows, counters, draws), rows
 
 

@@ -132,12 +132,23 @@ def _offers(samples: Samples, left: Mapping[str, float]) -> Iterator[Estimator]:
             yield _total(_joined([_macro(samples, name, name, kind) for name in _RECALLS]), "rsum")
 
 
+def _parts(name: str) -> tuple[str, str, str]:
+    """Return the metric, the kind of its slice and the slice; a scoring model in brackets may hold slashes itself.
+
+    >>> _parts("CLIPScore[org/name]/domain/in-domain"), _parts("CIDEr")
+    (('CLIPScore[org/name]', 'domain', 'in-domain'), ('CIDEr', '', ''))
+    """
+    head, bracket, tail = name.partition("]")
+    metric, _, rest = (tail if bracket else head).partition("/")
+    kind, _, part = rest.partition("/")
+    return f"{head}]{metric}" if bracket else metric, kind, part
+
+
 def _column(samples: Samples, name: str) -> Doubles | None:
     """Return the scores whose mean a metric may be: its own, or of ``accuracy/answer_type/number`` those of a slice."""
     if name in samples.score_names:
         return samples.scores(name)
-    metric, _, rest = name.partition("/")
-    kind, _, part = rest.partition("/")
+    metric, kind, part = _parts(name)
     if metric not in samples.score_names or kind not in samples.slices:
         return None
     return np.where(samples.where(kind, part), samples.scores(metric), np.nan)
@@ -225,9 +236,8 @@ def _corpora(samples: Samples, names: Sequence[str]) -> Iterator[Estimator]:
     """Yield the metrics of captions of the whole corpus, and of the parts that ``CIDEr/domain/…`` names."""
     if not any("bleu_correct" in row.statistics for row in samples.rows[:1]):
         return
-    suffixes = dict.fromkeys(f"/{rest}" if (rest := name.partition("/")[2]) else "" for name in names)
-    for suffix in suffixes:
-        _, kind, part = (*suffix.split("/", 2), "", "")[:3]
+    for kind, part in dict.fromkeys(_parts(name)[1:] for name in names):
+        suffix = f"/{kind}/{part}" if kind else ""
         if suffix and kind not in samples.slices:
             continue
         own = np.flatnonzero(samples.where(kind, part)) if suffix else np.arange(len(samples.rows))
