@@ -68,7 +68,23 @@ class Chat(Pretrained):
         # What is written follows the prompt, so the prompts of a batch must end together.
         self._tokenizer.padding_side = "left"
         ends = self.model.generation_config.eos_token_id
-        self._ends = list(ends) if isinstance(ends, list) else [ends or self._tokenizer.eos_token_id]
+        self._ends = list(ends) if isinstance(ends, list) else [self._tokenizer.eos_token_id if ends is None else ends]
+        self._end = self._end_of_turn()
+
+    def _end_of_turn(self) -> int:
+        """Return the end mark that the template writes behind an answer; a model may end in several ways."""
+        from jinja2 import TemplateError
+
+        answered = [
+            {"role": "user", "content": [{"type": "text", "text": "Q"}]},
+            {"role": "assistant", "content": [{"type": "text", "text": "X"}]},
+        ]
+        try:
+            shown = str(self._processor.apply_chat_template(answered))
+        except (TemplateError, TypeError):
+            return int(self._ends[0])
+        behind = self._encode(shown[shown.rindex("X") + 1 :]) if "X" in shown else []
+        return int(next((token for token in behind if token in self._ends), self._ends[0]))
 
     def preprocessing(self) -> str:
         """Return the image processor, the tokenizer and the chat template, as text."""
@@ -148,7 +164,7 @@ class Chat(Pretrained):
         import torch
 
         inputs = self._inputs(items[:1])
-        answers = [[*self._encode(item.continuation), self._ends[0]] for item in items]
+        answers = [[*self._encode(item.continuation), self._end] for item in items]
         ids, mask = padded(answers, self._tokenizer.pad_token_id)
         ids, mask = ids.to(self.device), mask.to(self.device)
         seen = self.model(**inputs, use_cache=True)

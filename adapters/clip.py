@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vlbench.adapters.pretrained import Pretrained, config_of, described, marked, padded
-from vlbench.errors import ModelError
+from vlbench.errors import ModelError, UsageError
 from vlbench.hookspecs import hookimpl
 from vlbench.specs import AdapterSpec
 from vlbench.types import EmbedText, Match, Request
@@ -29,7 +29,6 @@ RULES = {
     "clip": TextRule(),
     # Trained on texts padded to 64 without a mask (Zhai et al. 2023); unpadded ones come out otherwise.
     "siglip": TextRule(64, masked=False),
-    "siglip2": TextRule(64, masked=False),
     "align": TextRule(64),
     "chinese_clip": TextRule(),
     "altclip": TextRule(),
@@ -58,6 +57,8 @@ class Clip(Pretrained):
         path = Path(self.options.checkpoint)
         self._encoder: _Transformers | _OpenAI
         if path.suffix in ARCHIVES and path.is_file():
+            if self.options.arguments:
+                raise UsageError(f"{path} is an archive of OpenAI's; no --model-arg applies to it")
             self._encoder = _OpenAI(path, self.device, self.dtype)
         else:
             self._encoder = _Transformers(self)
@@ -110,7 +111,8 @@ class _Transformers:
         positions = int(getattr(text, "max_position_embeddings", 512))
         # XLM-R counts positions from behind its padding id.
         offset = int(text.pad_token_id) + 1 if "roberta" in str(text.model_type) or kind == "altclip" else 0
-        self._limit = self._rule.length or min(positions - offset, int(self._tokenizer.model_max_length))
+        self._length = None if self._rule.length is None else min(self._rule.length, positions)
+        self._limit = self._length or min(positions - offset, int(self._tokenizer.model_max_length))
         if hasattr(self.model, "logit_scale"):
             self.logit_scale = float(self.model.logit_scale.detach().float().exp())
         else:
@@ -131,10 +133,10 @@ class _Transformers:
 
     def embed_texts(self, texts: Sequence[list[int]]) -> torch.Tensor:
         pad = self._tokenizer.pad_token_id
-        if self._rule.length is not None:
-            texts = [[*ids, *[pad] * (self._rule.length - len(ids))] for ids in texts]
+        if self._length is not None:
+            texts = [[*ids, *[pad] * (self._length - len(ids))] for ids in texts]
         ids, mask = padded(texts, pad)
-        if self._rule.length is not None:
+        if self._length is not None:
             mask = (ids != pad).long()
         inputs = {"input_ids": ids.to(self._device)}
         if self._rule.masked:

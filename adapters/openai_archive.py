@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import pickle
 import zipfile
+import zlib
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
@@ -47,18 +48,22 @@ def read_archive(path: Path) -> dict[str, torch.Tensor]:
                 return _scripted(archive, names)
     except zipfile.BadZipFile:
         pass  # Older files of torch.save are no zip archives.
-    except (OSError, KeyError, EOFError, ValueError, RuntimeError, pickle.UnpicklingError) as error:
+    except (OSError, EOFError, RuntimeError, ValueError, TypeError, LookupError, AttributeError, zlib.error) as error:
+        raise ModelError(f"{path} cannot be read as a checkpoint ({' '.join(str(error).split())[:200]})") from error
+    except (OverflowError, pickle.UnpicklingError) as error:
         raise ModelError(f"{path} cannot be read as a checkpoint ({' '.join(str(error).split())[:200]})") from error
     try:
         document = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ModelError(
-            f"{path} is refused: its pickle holds more than tensors, and could run code; "
+            f"{path} is refused: it is damaged, or its pickle holds more than tensors and could run code; "
             "ask for safetensors, or for a state dict saved by torch.save"
         ) from error
     except (OSError, EOFError, RuntimeError, ValueError, KeyError) as error:
         raise ModelError(f"{path} cannot be read as a checkpoint ({' '.join(str(error).split())[:200]})") from error
     document = document.get("state_dict", document) if isinstance(document, dict) else {}
+    if not isinstance(document, dict):
+        raise ModelError(f"{path} holds no state dict")
     return {str(name): value for name, value in document.items() if isinstance(value, torch.Tensor)}
 
 

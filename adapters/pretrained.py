@@ -43,6 +43,9 @@ class Pretrained(Adapter):
     repository brings, ``compile=yes`` compiles the model, ``pretrained=none`` makes a random one from the run's seed.
     """
 
+    unused: ClassVar[tuple[str, ...]] = ()
+    """Beginnings of the names of weights that the adapter does not read, which a checkpoint may lack."""
+
     argument_names = ("attn", "compile", "pretrained", "trust_remote_code")
 
     @classmethod
@@ -87,7 +90,9 @@ class Pretrained(Adapter):
                 config = AutoConfig.from_pretrained(self.options.checkpoint, **self.switches)
                 with torch.random.fork_rng():
                     torch.manual_seed(self.options.seed)
-                    model = kind._from_config(config, dtype=dtype, **chosen)
+                    # Auto classes have the public method, model classes only the other.
+                    build = getattr(kind, "_from_config", None) or kind.from_config
+                    model = build(config, dtype=dtype, **chosen)
             else:
                 model, report = kind.from_pretrained(
                     self.options.checkpoint,
@@ -97,7 +102,7 @@ class Pretrained(Adapter):
                     **self.switches,
                     **arguments,
                 )
-                missing = sorted(report["missing_keys"])
+                missing = sorted(name for name in report["missing_keys"] if not name.startswith(self.unused))
                 if missing:
                     raise ModelError(
                         f"{self.options.checkpoint} lacks {len(missing)} weights of {kind.__name__}, "
@@ -111,7 +116,12 @@ class Pretrained(Adapter):
     def processor(self, kind: Any, **arguments: Any) -> Any:
         """Load the checkpoint's own processor, tokenizer or image processor; raises ``ModelError``."""
         with self.loading():
-            return kind.from_pretrained(self.options.checkpoint, **self.switches, **arguments)
+            made = kind.from_pretrained(self.options.checkpoint, **self.switches, **arguments)
+            if hasattr(made, "get_vocab"):
+                # A saved tokenizer may pad or cut by itself until it is first used, which resets an object that all
+                # threads share: now, before there are any.
+                made("a")
+            return made
 
     @contextlib.contextmanager
     def loading(self) -> Iterator[None]:
@@ -124,7 +134,7 @@ class Pretrained(Adapter):
                 yield
         except ImportError as error:
             raise ModelError(f"{self.options.checkpoint} needs a package: {hub.first_line(error)}") from error
-        except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+        except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
             raise ModelError(f"cannot load {self.options.checkpoint}: {hub.reason(error)}") from error
 
 
@@ -199,6 +209,10 @@ def generation_arguments(decoding: Decoding) -> dict[str, Any]:
         "num_beams": decoding.num_beams,
         "length_penalty": decoding.length_penalty,
         "repetition_penalty": decoding.repetition_penalty,
+        "no_repeat_ngram_size": 0,
+        "encoder_no_repeat_ngram_size": 0,
+        "early_stopping": False,
+        "num_return_sequences": 1,
         "do_sample": decoding.temperature > 0,
     }
     if decoding.temperature > 0:

@@ -13,6 +13,7 @@ from vlbench.adapters.pretrained import (
     stopped,
 )
 from vlbench.adapters.written import Written, by_decoding, distinct_pixels, log_probabilities
+from vlbench.errors import ModelError
 from vlbench.hookspecs import hookimpl
 from vlbench.specs import AdapterSpec
 from vlbench.types import Generate, LogLikelihood, Request
@@ -40,6 +41,8 @@ def vlbench_register_adapters() -> Iterable[AdapterSpec]:
 class VisionEncoderDecoder(Pretrained):
     """Writes texts about an image; a prompt, where there is one, is what the decoder begins with."""
 
+    unused = ("encoder.pooler.",)
+
     def load(self) -> None:
         """Load model, image processor and tokenizer; raises ``ModelError``."""
         from transformers import AutoImageProcessor, AutoTokenizer, VisionEncoderDecoderModel
@@ -47,12 +50,17 @@ class VisionEncoderDecoder(Pretrained):
         self.model = self.pretrained(VisionEncoderDecoderModel)
         self._images = self.processor(AutoImageProcessor)
         self._tokenizer = self.processor(AutoTokenizer)
-        decoder, config = self.model.config.decoder, self.model.config
-        self._start = _first(config.decoder_start_token_id, decoder.bos_token_id, self._tokenizer.bos_token_id)
-        self._end = _first(
-            self.model.generation_config.eos_token_id, decoder.eos_token_id, self._tokenizer.eos_token_id
-        )
-        self._pad = _first(config.pad_token_id, self._tokenizer.pad_token_id, self._end)
+        decoder, config, made = self.model.config.decoder, self.model.config, self.model.generation_config
+        begins = [getattr(of, "decoder_start_token_id", None) for of in (made, config, decoder)]
+        ends = [getattr(of, "eos_token_id", None) for of in (made, decoder, self._tokenizer)]
+        pads = [getattr(of, "pad_token_id", None) for of in (made, config, self._tokenizer)]
+        others = [getattr(of, "bos_token_id", None) for of in (decoder, self._tokenizer)]
+        self._start = self._first("start", *begins, *others, getattr(self._tokenizer, "cls_token_id", None))
+        self._end = self._first("end", *ends)
+        self._pad = self._first("padding", *pads, self._end)
+        # Nothing here reads the pooler, and files such as TrOCR's lack it: its random weights must not be hashed.
+        if getattr(self.model.encoder, "pooler", None) is not None:
+            self.model.encoder.pooler = None
         self._limit = int(getattr(decoder, "max_position_embeddings", self._tokenizer.model_max_length))
 
     def preprocessing(self) -> str:
@@ -80,8 +88,13 @@ class VisionEncoderDecoder(Pretrained):
             return head[: max(1, room)], len(head), len(head) > max(1, room)
         # A word inside a text begins with its blank: GPT-2 knows "Ġdog" far better than "dog".
         joined = f"{request.prompt} {request.continuation}" if request.prompt else request.continuation
-        whole = [self._start, *self._encode(joined), self._end]
-        return whole[: self._limit], min(len(head), self._limit - 1), len(whole) > self._limit
+        tail = [*self._encode(joined)[len(head) - 1 :], self._end]
+        if len(head) + len(tail) <= self._limit:
+            return [*head, *tail], len(head), False
+        # What is scored stays whole as long as it can, with its end mark; the prompt gives way.
+        tail = [*tail[:-1][: self._limit // 2], self._end]
+        head = head[: self._limit - len(tail)]
+        return [*head, *tail], len(head), True
 
     def _encode(self, text: str) -> list[int]:
         ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"] if text else []
@@ -139,12 +152,11 @@ class VisionEncoderDecoder(Pretrained):
         pixels = pixels.to(self.device, getattr(torch, self.dtype))
         return self.model.encoder(pixel_values=pixels).last_hidden_state, rows.to(self.device)
 
-
-def _first(*values: int | None) -> int:
-    """Return the first id that is given; ids may be lists in a generation config."""
-    for value in values:
-        if isinstance(value, list | tuple):
-            value = value[0]
-        if value is not None:
-            return int(value)
-    return 0
+    def _first(self, what: str, *values: Any) -> int:
+        """Return the first id that is given (a generation config may hold lists); raises ``ModelError`` for none."""
+        for value in values:
+            if isinstance(value, list | tuple):
+                value = value[0] if value else None
+            if value is not None:
+                return int(value)
+        raise ModelError(f"{self.options.checkpoint} names no {what} token, in its configuration or its tokenizer")

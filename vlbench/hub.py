@@ -13,6 +13,7 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from vlbench.errors import ModelError
 
@@ -96,6 +97,10 @@ def first_line(error: BaseException) -> str:
 
 def _answers(endpoint: str) -> bool:
     parts = urlsplit(endpoint)
+    proxy = getproxies().get(parts.scheme) or getproxies().get("all")
+    if proxy and not proxy_bypass(parts.hostname or ""):
+        # The client goes through the proxy, so it is the proxy that must answer.
+        parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
     port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
         socket.create_connection((parts.hostname or "", port), timeout=ANSWER_SECONDS).close()

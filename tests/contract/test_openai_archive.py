@@ -122,3 +122,6 @@ def test_a_damaged_file_is_one_clear_error(tmp_path: Path) -> None:
     torch.save({"weight": torch.zeros(2)}, other)
     with pytest.raises(ModelError, match="is not a CLIP checkpoint of OpenAI"):
         Clip(LoadOptions(checkpoint=str(other)))
+    torch.save({"state_dict": torch.zeros(1)}, other)
+    with pytest.raises(ModelError, match="holds no state dict"):
+        read_archive(other)

@@ -14,6 +14,7 @@ from vlbench.adapters.blip import CAPTION, QUESTIONS, RETRIEVAL, Blip
 from vlbench.adapters.chat import Chat
 from vlbench.adapters.clip import Clip
 from vlbench.adapters.vision_encoder_decoder import VisionEncoderDecoder
+from vlbench.errors import UsageError
 from vlbench.testing import AdapterContract
 from vlbench.testing.adapters import answer, numbers
 from vlbench.testing.samples import TEXTS, pictures
@@ -214,3 +215,28 @@ def test_answers_that_share_a_prompt_have_the_likelihood_of_the_whole_text(
         ids = inputs["input_ids"][0, -int(tokens) :]
         expected = scores[0, -int(tokens) - 1 : -1].gather(1, ids[:, None]).sum()
         assert total == pytest.approx(float(expected), abs=1e-4)
+
+
+@pytest.mark.parametrize(("kind", "made"), [(Clip, "clip"), (Chat, "llava"), (VisionEncoderDecoder, "vit-gpt2")])
+def test_a_random_model_by_the_configuration_is_marked(
+    folders: dict[str, Path], kind: type[Adapter], made: str
+) -> None:
+    loaded = kind(LoadOptions(checkpoint=str(folders[made])))
+    random = kind(LoadOptions(checkpoint=str(folders[made]), seed=5, arguments={"pretrained": "none"}))
+    assert random.random_weights and not loaded.random_weights
+    assert random.fingerprint() != loaded.fingerprint()
+
+
+def test_a_prompt_that_is_too_long_gives_way_to_what_is_scored(folders: dict[str, Path], tmp_path: Path) -> None:
+    adapter = VisionEncoderDecoder(LoadOptions(checkpoint=str(folders["vit-gpt2"])))
+    (image, *_), prompt = pictures(tmp_path), "is there a star? " * 30
+    requests = [LogLikelihood((image,), prompt, choice) for choice in ("yes", "no")]
+    assert all(adapter.truncates(request) for request in requests)
+    first, second = (np.asarray(numbers(response)) for response in answer(adapter, requests))
+    assert first[0] != second[0] and first[1] > 1
+
+
+def test_an_archive_takes_no_arguments(tmp_path: Path) -> None:
+    (tmp_path / "model.pt").write_bytes(b"")
+    with pytest.raises(UsageError, match="no --model-arg applies"):
+        Clip(LoadOptions(checkpoint=str(tmp_path / "model.pt"), arguments={"compile": "yes"}))

@@ -37,12 +37,13 @@ def _write(kind: str, name: str, output: Path | None) -> None:
     package = name.replace("-", "_").lower()
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", name) or keyword.iskeyword(package):
         raise UsageError(f"{name!r} cannot be the name of a package; use letters, digits, - and _, a letter first")
-    if package in sys.stdlib_module_names or package == "vlbench":
+    if package in sys.stdlib_module_names or package in ("vlbench", "numpy", "pytest", "tests"):
         raise UsageError(f"{name!r} is the name of a module that exists already; choose another")
     folder = output or Path(name)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise DataError(f"{folder} exists and is not an empty folder; choose another --output")
-    words = {"name": name, "package": package, "class": "".join(p.capitalize() for p in package.split("_") if p)}
+    kind_name = "".join(part.capitalize() for part in (*package.split("_"), kind) if part)
+    words = {"name": name, "package": package, "class": kind_name}
     names = {"module.py": f"{package}.py", "test_module.py": f"tests/test_{package}.py"}
     try:
         for template in sorted(files("vlbench").joinpath("templates", kind).iterdir(), key=lambda item: item.name):
