@@ -17,6 +17,8 @@ import pytest
 
 PLUGIN = Path(__file__).parents[1] / "support" / "slow_colours.py"
 KILLS = 10
+BEGUN = 4000
+"""Bytes of a journal that holds more than its header."""
 
 
 def _command(output: Path) -> list[str]:
@@ -76,9 +78,8 @@ def test_ten_kills_change_nothing(tmp_path: Path) -> None:
 def test_an_interrupt_says_that_the_same_command_resumes(tmp_path: Path) -> None:
     process = subprocess.Popen(_command(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     journal = tmp_path / ".journal"
-    while process.poll() is None and not any(journal.glob("*.records")):
-        time.sleep(0.05)
-    time.sleep(0.5)
+    while process.poll() is None and sum(path.stat().st_size for path in journal.glob("*.records")) < BEGUN:
+        time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
