@@ -89,7 +89,9 @@ def test_check_of_the_bundled_benchmark_and_of_nothing(root: Path) -> None:
     done = vlbench("data", "check", "flickr30k", "--data", "scenes")
     assert done.returncode == 0 and done.stdout == "" and ": no defects" in done.stderr
     refused(vlbench("data", "check", "vcr", "--data", root), "no annotations of vcr in", "vlbench data list")
-    refused(vlbench("data", "check", "cocoa", "--data", root), "unknown dataset 'cocoa'; did you mean 'coco'")
+    refused(
+        vlbench("data", "check", "cocoa", "--data", root), "unknown dataset 'cocoa'; did you mean 'coco' or 'nocaps'?"
+    )
     refused(vlbench("data", "check", "coco", "--split", "val", "--data", root), "unknown split 'val' of coco")
 
 
