@@ -9,8 +9,8 @@ import pytest
 from vlbench import prompts
 from vlbench.errors import UnsupportedTask
 from vlbench.plugins import load_plugins
-from vlbench.run.driver import choose_tasks
-from vlbench.run.options import RunOptions
+from vlbench.runner.driver import choose_tasks
+from vlbench.runner.options import RunOptions
 from vlbench.tasks.vqa import Vqa
 
 GENERATES = frozenset({"generate"})

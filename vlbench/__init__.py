@@ -28,7 +28,7 @@ _HOMES = {
     "Task": "vlbench.task",
     "TaskSpec": "vlbench.specs",
     "VlbenchError": "vlbench.errors",
-    "evaluate": "vlbench.run.driver",
+    "evaluate": "vlbench.runner.driver",
     "hookimpl": "vlbench.hookspecs",
 }
 
@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     from vlbench.errors import VlbenchError
     from vlbench.hookspecs import hookimpl
     from vlbench.result import Result
-    from vlbench.run.driver import evaluate
+    from vlbench.runner.driver import evaluate
     from vlbench.specs import AdapterSpec, DatasetSpec, ModelSpec, TaskSpec
     from vlbench.task import Task
     from vlbench.types import (

@@ -13,7 +13,7 @@ from tests.support.chat_server import COMPLETION_TOKENS, PROMPT_TOKENS, Asked, C
 from tests.support.cli import vlbench
 from vlbench import letters
 from vlbench.capabilities import Expander
-from vlbench.run.driver import load_dataset
+from vlbench.runner.driver import load_dataset
 from vlbench.task import Protocol
 from vlbench.tasks.vcr import Vcr
 from vlbench.tasks.vqa import Vqa

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from vlbench.adapter import CAPABILITIES
 from vlbench.plugins import load_plugins
-from vlbench.run.driver import choose_tasks
-from vlbench.run.options import RunOptions
+from vlbench.runner.driver import choose_tasks
+from vlbench.runner.options import RunOptions
 from vlbench.tasks.builtin import vlbench_register_tasks
 
 

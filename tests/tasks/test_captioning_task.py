@@ -14,7 +14,7 @@ from vlbench.errors import DataError, UnsupportedTask, UsageError
 from vlbench.metrics.captions import METRICS
 from vlbench.metrics.document_frequencies import DocumentFrequencies
 from vlbench.metrics.ptb import tokenize
-from vlbench.run.manifest import signature
+from vlbench.runner.manifest import signature
 from vlbench.tasks.captioning import CocoCaption, NoCaps
 from vlbench.testing import TaskContract
 from vlbench.testing.tasks import EVERYTHING, drive

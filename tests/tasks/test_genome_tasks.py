@@ -13,7 +13,7 @@ from tests.support.layouts import write
 from vlbench import letters, prompts
 from vlbench.data.source import DataRoot
 from vlbench.errors import DataError, UnsupportedTask, UsageError
-from vlbench.run.manifest import signature
+from vlbench.runner.manifest import signature
 from vlbench.tasks.genome import Probing, VgAttributes, VgQa, VgRelations, exact_match
 from vlbench.tasks.genome_retrieval import VgRegionRetrieval
 from vlbench.testing import TaskContract

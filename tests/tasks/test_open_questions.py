@@ -10,7 +10,7 @@ import pytest
 from tests.support import layouts
 from vlbench.data.source import DataRoot
 from vlbench.errors import DataError, UnsupportedTask, UsageError
-from vlbench.run.manifest import signature
+from vlbench.runner.manifest import signature
 from vlbench.tasks.gqa import Gqa
 from vlbench.tasks.vizwiz import VizWiz
 from vlbench.tasks.vqa import OkVqa, Vqa

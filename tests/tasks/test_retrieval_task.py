@@ -12,7 +12,7 @@ import pytest
 from tests.support import layouts
 from vlbench.data.source import DataRoot
 from vlbench.errors import UnsupportedTask, UsageError
-from vlbench.run.manifest import signature
+from vlbench.runner.manifest import signature
 from vlbench.tasks.retrieval import CocoRetrieval, Flickr30kRetrieval
 from vlbench.testing import TaskContract
 from vlbench.testing.tasks import drive

@@ -12,7 +12,7 @@ from tests.support import layouts
 from vlbench.data.source import DataRoot, LocalFolder
 from vlbench.edits import PALETTE, Marks
 from vlbench.errors import UsageError
-from vlbench.run.manifest import signature
+from vlbench.runner.manifest import signature
 from vlbench.tasks.vcr import Vcr
 from vlbench.tasks.vcr_marks import marked
 from vlbench.testing import TaskContract

@@ -9,7 +9,7 @@ import pytest
 from tests.support import layouts
 from vlbench.data.source import DataRoot
 from vlbench.errors import DataError, UnsupportedTask, UsageError
-from vlbench.run.manifest import signature
+from vlbench.runner.manifest import signature
 from vlbench.tasks.vcr import Vcr
 from vlbench.testing import TaskContract
 from vlbench.testing.tasks import drive

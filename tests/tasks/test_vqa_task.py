@@ -11,7 +11,7 @@ import pytest
 from tests.support import layouts
 from vlbench.data.source import DataRoot, LocalFolder
 from vlbench.errors import DataError, UnsupportedTask, UsageError
-from vlbench.run.manifest import signature
+from vlbench.runner.manifest import signature
 from vlbench.tasks.vqa import Vqa
 from vlbench.tasks.vqa_vocabulary import Vocabulary, read_vocabulary
 from vlbench.testing import TaskContract

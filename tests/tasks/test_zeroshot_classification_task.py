@@ -12,7 +12,7 @@ from tests.support.colours import Colours
 from tests.support.compositional import image_folder
 from vlbench.data.source import DataRoot
 from vlbench.errors import DataError, UnsupportedTask
-from vlbench.run.manifest import signature
+from vlbench.runner.manifest import signature
 from vlbench.tasks.zeroshot_classification import ZeroshotClassification
 from vlbench.testing import TaskContract
 from vlbench.testing.adapters import answer

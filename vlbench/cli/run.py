@@ -14,8 +14,8 @@ from vlbench.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vlbench.run.driver import RunReport
-    from vlbench.run.options import RunOptions
+    from vlbench.runner.driver import RunReport
+    from vlbench.runner.options import RunOptions
 
 DEFAULT_MODEL = "vlbench-tiny"
 FAILED = 4
@@ -53,7 +53,7 @@ def run(
 ) -> None:
     """Evaluate models on tasks. Without options: the bundled model on the bundled benchmark."""
     from vlbench.plugins import load_plugins
-    from vlbench.run.options import RunOptions
+    from vlbench.runner.options import RunOptions
 
     models, names = _names(model, "--model"), _names(tasks, "--tasks")
     for option, number in (("--limit", limit), ("--workers", workers), ("--bootstrap", bootstrap or None)):
@@ -96,8 +96,8 @@ def _run_models(
     import json
 
     from vlbench.plugins import Plugins
-    from vlbench.run.driver import evaluate
-    from vlbench.run.progress import StderrReporter
+    from vlbench.runner.driver import evaluate
+    from vlbench.runner.progress import StderrReporter
 
     assert isinstance(plugins, Plugins)
     reporter = StderrReporter()

@@ -33,9 +33,9 @@ def score(
     """Score a predictions file in an official results format, without a model."""
     from vlbench.cli.run import check_positive, data_root, key_values
     from vlbench.plugins import load_plugins
-    from vlbench.run.driver import check_output
-    from vlbench.run.progress import StderrReporter
-    from vlbench.run.score import load_truth, score_file
+    from vlbench.runner.driver import check_output
+    from vlbench.runner.progress import StderrReporter
+    from vlbench.runner.score import load_truth, score_file
 
     _check_truth(references, data)
     if bootstrap:

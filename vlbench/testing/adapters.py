@@ -18,7 +18,7 @@ import pytest
 
 from vlbench.adapter import CAPABILITIES, Adapter, LoadOptions
 from vlbench.errors import UsageError
-from vlbench.run.execute import execute
+from vlbench.runner.execute import execute
 from vlbench.testing.samples import pictures, requests_for
 from vlbench.types import ChoiceScores, Embedding, Failure, Generated, LogProbability, MatchScore, Request, Response
 
@@ -32,7 +32,7 @@ TOLERANCE = 1e-4
 
 def answer(adapter: Adapter, requests: Sequence[Request]) -> list[Response]:
     """Answer requests of one capability as one batch, as the engine does."""
-    from vlbench.run.engine import inference_mode
+    from vlbench.runner.engine import inference_mode
 
     prepared: list[tuple[Any, bool] | Failure] = []
     for request in requests:

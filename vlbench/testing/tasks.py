@@ -24,7 +24,7 @@ import pytest
 
 from vlbench.adapter import CAPABILITIES
 from vlbench.errors import UnsupportedTask, UsageError
-from vlbench.run.manifest import signature
+from vlbench.runner.manifest import signature
 from vlbench.types import (
     ChoiceScores,
     Choose,

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vlbench.capabilities import Expander
-from vlbench.run.engine import BatchDone, Engine
-from vlbench.run.manifest import Counters
-from vlbench.run.plan import Batch, plan
+from vlbench.runner.engine import BatchDone, Engine
+from vlbench.runner.manifest import Counters
+from vlbench.runner.plan import Batch, plan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from vlbench.run.journal import Journal
-    from vlbench.run.progress import Reporter
-    from vlbench.run.scoring import ScoringModel
+    from vlbench.runner.journal import Journal
+    from vlbench.runner.progress import Reporter
+    from vlbench.runner.scoring import ScoringModel
     from vlbench.task import Protocol, Rounds, Task
     from vlbench.types import Dataset, Request, Response, SampleRow
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from vlbench.leaderboard.store import stem
 from vlbench.result import ModelInfo, Result, SampleCounts, TaskInfo, read_result
-from vlbench.run.manifest import Counters, environment
+from vlbench.runner.manifest import Counters, environment
 from vlbench.stats.bootstrap import DRAWS, with_intervals
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from vlbench.adapter import Adapter
     from vlbench.resolve import ResolvedModel
-    from vlbench.run.options import RunOptions
-    from vlbench.run.rounds import TaskRun
+    from vlbench.runner.options import RunOptions
+    from vlbench.runner.rounds import TaskRun
     from vlbench.types import SampleRow
 
 FAILURES_LISTED = 100

@@ -12,8 +12,8 @@ from tests.support.colours import Colours
 from vlbench.adapter import LoadOptions
 from vlbench.data.source import LocalFolder
 from vlbench.errors import EvaluationFailed
-from vlbench.run.engine import BatchDone, BatchSplit, LocalEngine
-from vlbench.run.plan import plan
+from vlbench.runner.engine import BatchDone, BatchSplit, LocalEngine
+from vlbench.runner.plan import plan
 from vlbench.types import (
     Decoding,
     Embedding,

@@ -19,16 +19,16 @@ from vlbench.data.overlaps import DATASET, exposure
 from vlbench.data.roots import open_root
 from vlbench.errors import DataError, UnsupportedTask
 from vlbench.leaderboard.store import write_result
-from vlbench.run.engine import LocalEngine
-from vlbench.run.journal import Journal
-from vlbench.run.lock import exclusive
-from vlbench.run.manifest import signature
-from vlbench.run.options import RunOptions
-from vlbench.run.progress import Reporter, Silent
-from vlbench.run.results import Finished, build_result, trained_on
-from vlbench.run.rounds import Execution, TaskRun
-from vlbench.run.scoring import attach_scoring_models, batch_sizes, score_rows
-from vlbench.run.submission import remake_submission, save_submission
+from vlbench.runner.engine import LocalEngine
+from vlbench.runner.journal import Journal
+from vlbench.runner.lock import exclusive
+from vlbench.runner.manifest import signature
+from vlbench.runner.options import RunOptions
+from vlbench.runner.progress import Reporter, Silent
+from vlbench.runner.results import Finished, build_result, trained_on
+from vlbench.runner.rounds import Execution, TaskRun
+from vlbench.runner.scoring import attach_scoring_models, batch_sizes, score_rows
+from vlbench.runner.submission import remake_submission, save_submission
 from vlbench.types import content_key
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ import pytest
 
 from tests.support import layouts
 from vlbench.plugins import load_plugins
-from vlbench.run.driver import RunReport, evaluate
-from vlbench.run.options import RunOptions
+from vlbench.runner.driver import RunReport, evaluate
+from vlbench.runner.options import RunOptions
 
 COLOURS = str(Path(__file__).parents[1] / "support" / "colours.py")
 

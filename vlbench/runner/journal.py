@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from vlbench.run.codec import decode, encode
-from vlbench.run.store import RecordFile
+from vlbench.runner.codec import decode, encode
+from vlbench.runner.store import RecordFile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from vlbench.run.plan import Batch
+    from vlbench.runner.plan import Batch
     from vlbench.types import Response
 
 _HEADER = "header"

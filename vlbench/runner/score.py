@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 from vlbench.data.source import LocalFolder
 from vlbench.errors import DataError, UsageError
 from vlbench.result import ModelInfo
-from vlbench.run.driver import load_dataset, missing_images, open_run, pick_device
-from vlbench.run.manifest import Counters
-from vlbench.run.results import build_result, open_result
-from vlbench.run.scoring import attach_scoring_models, score_rows
+from vlbench.runner.driver import load_dataset, missing_images, open_run, pick_device
+from vlbench.runner.manifest import Counters
+from vlbench.runner.results import build_result, open_result
+from vlbench.runner.scoring import attach_scoring_models, score_rows
 from vlbench.stats.bootstrap import DRAWS
 from vlbench.task import Task
 from vlbench.types import content_key
@@ -27,7 +27,7 @@ from vlbench.types import content_key
 if TYPE_CHECKING:
     from vlbench.plugins import Plugins
     from vlbench.result import Result
-    from vlbench.run.progress import Reporter
+    from vlbench.runner.progress import Reporter
     from vlbench.types import Dataset, SampleRow
 
 PREDICTIONS = "predictions"

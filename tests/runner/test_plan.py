@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlbench.run.plan import plan
+from vlbench.runner.plan import plan
 from vlbench.types import EmbedText
 
 texts = st.lists(st.text(alphabet="abc ", max_size=12), max_size=60)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vlbench.errors import DataError
-from vlbench.run.store import MAGIC, RecordFile
+from vlbench.runner.store import MAGIC, RecordFile
 
 if TYPE_CHECKING:
     from pathlib import Path

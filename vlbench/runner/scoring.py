@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 from vlbench.adapter import Adapter, LoadOptions
 from vlbench.errors import UsageError
 from vlbench.resolve import resolve_model
-from vlbench.run.engine import LocalEngine
-from vlbench.run.journal import Journal
-from vlbench.run.manifest import signature
-from vlbench.run.rounds import Execution, TaskRun
+from vlbench.runner.engine import LocalEngine
+from vlbench.runner.journal import Journal
+from vlbench.runner.manifest import signature
+from vlbench.runner.rounds import Execution, TaskRun
 from vlbench.task import Protocol
 from vlbench.types import content_key
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from vlbench.plugins import Plugins
-    from vlbench.run.progress import Reporter
+    from vlbench.runner.progress import Reporter
     from vlbench.types import SampleRow
 
 DEFAULT_BATCH_SIZES: Mapping[str, int] = {

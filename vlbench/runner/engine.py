@@ -17,14 +17,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from vlbench.errors import DataError, EvaluationFailed
-from vlbench.run.execute import execute
+from vlbench.runner.execute import execute
 from vlbench.types import Failure, ImageRef, Request, Response
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from vlbench.adapter import Adapter
-    from vlbench.run.plan import Batch
+    from vlbench.runner.plan import Batch
 
 PREFETCH_BATCHES = 3
 KEPT_IMAGES = 256

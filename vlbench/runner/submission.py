@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from vlbench.result import Result
-    from vlbench.run.progress import Reporter
-    from vlbench.run.rounds import TaskRun
+    from vlbench.runner.progress import Reporter
+    from vlbench.runner.rounds import TaskRun
     from vlbench.types import SampleRow
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlbench.run.codec import decode, encode
+from vlbench.runner.codec import decode, encode
 from vlbench.types import ChoiceScores, Embedding, Failure, Generated, LogProbability, MatchScore
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
