@@ -135,7 +135,8 @@ class Pretrained(Adapter):
         except ImportError as error:
             raise ModelError(f"{self.options.checkpoint} needs a package: {hub.first_line(error)}") from error
         except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
-            raise ModelError(f"cannot load {self.options.checkpoint}: {hub.reason(error)}") from error
+            repository = hub.Repository(self.options.checkpoint, self.options.revision)
+            raise ModelError(f"cannot load {hub.reason(error, repository)}") from error
 
 
 class ByClass(Pretrained):

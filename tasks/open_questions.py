@@ -43,8 +43,9 @@ class OpenQuestions(Task[VisualQuestion]):
     """Base of the tasks of open questions.
 
     Class attributes of a subclass: ``score_names``, the scores of a sample that ``measure`` returns, with ``accuracy``
-    among them; ``train_files``, the names under which the train answers may lie; ``id_key`` and ``answer_key`` of the
-    official results format, and ``integer_ids`` where its ids are numbers.
+    among them; ``train_files``, the names under which the train answers may lie, unless ``vocabulary`` takes the
+    answers to rank from elsewhere; ``id_key`` and ``answer_key`` of the official results format, and ``integer_ids``
+    where its ids are numbers.
     """
 
     primary_metric = "accuracy"
@@ -141,17 +142,23 @@ class OpenQuestions(Task[VisualQuestion]):
         if not self._ranks or self._loaded is None:
             return
         root, dataset = self._loaded
-        tested = [sample.question_id for sample in dataset.samples]
         if "vocabulary" in self.arguments:
             path = Path(self.arguments["vocabulary"])
+            tested = [sample.question_id for sample in dataset.samples]
             self._vocabulary = read_vocabulary(LocalFolder(path.parent), path.name, self._topk, tested)
         else:
-            folder = root.folder(self.dataset)
-            name = train_file(self.name, folder, self.train_files)
-            where = folder.describe(name)
-            answers = self.read_train(folder.read_json(name), where)
-            self._vocabulary = train_vocabulary(answers, self._topk, tested, where)
+            self._vocabulary = self.vocabulary(root.folder(self.dataset), dataset, self._topk)
         self._extra["vocabulary"] = self._vocabulary.digest
+
+    def vocabulary(self, folder: LocalFolder, dataset: Dataset[VisualQuestion], top: int) -> Vocabulary:
+        """Return the shortlists of ``top`` answers for a model that ranks, where the user gives none: train answers.
+
+        Raises ``DataError`` where there are none, or answers under test are among them.
+        """
+        name = train_file(self.name, folder, self.train_files)
+        where = folder.describe(name)
+        tested = [sample.question_id for sample in dataset.samples]
+        return train_vocabulary(self.read_train(folder.read_json(name), where), top, tested, where)
 
     def requests(self, sample: VisualQuestion, protocol: Protocol) -> Sequence[Request]:
         """Ask for an answer, or for scores of the shortlist."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import re
 import socket
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -46,6 +47,31 @@ def no_long_wait() -> Iterator[None]:
         constants.HF_HUB_OFFLINE = before
 
 
+@dataclass(frozen=True)
+class Repository:
+    """A repository on the hub as messages name it; ``kind`` is ``model`` or ``dataset``.
+
+    >>> print(Repository("openai/clip"), Repository("lmms-lab/NoCaps", "v1", "dataset"))
+    openai/clip hf:lmms-lab/NoCaps@v1
+    """
+
+    name: str
+    revision: str | None = None
+    kind: str = "model"
+
+    def __str__(self) -> str:
+        """Return the form that ``--model`` or ``--data`` takes, with the revision."""
+        scheme = "hf:" if self.kind == "dataset" else ""
+        return f"{scheme}{self.name}@{self.revision}" if self.revision else f"{scheme}{self.name}"
+
+    @property
+    def page(self) -> str:
+        """Its address."""
+        from huggingface_hub import constants
+
+        return f"{constants.ENDPOINT}/{'datasets/' if self.kind == 'dataset' else ''}{self.name}"
+
+
 def config_folder(repository: str, revision: str | None, name: str = "config.json") -> Path:
     """Return the local folder that holds the repository's configuration ``name``, fetched or from the cache.
 
@@ -57,36 +83,68 @@ def config_folder(repository: str, revision: str | None, name: str = "config.jso
         with no_long_wait():
             return Path(hf_hub_download(repository, name, revision=revision)).parent
     except Exception as error:
-        raise ModelError(f"cannot load {repository}: {reason(error, revision)}") from error
+        raise ModelError(f"cannot load {reason(error, Repository(repository, revision))}") from error
 
 
-def reason(error: BaseException, revision: str | None = None) -> str:
-    """Say in one line what a failure of the hub's client means, and what to do."""
-    from huggingface_hub import errors
+def reason(error: BaseException, repository: Repository) -> str:
+    """Say in one line that begins with the repository what went wrong: the hub's part in it, else the error itself."""
+    return explain(error, repository) or f"{repository}: {first_line(error)}"
 
+
+def explain(error: BaseException, repository: Repository) -> str | None:
+    """Say in one line what a failure of the hub's client means and what to do; None where the hub has no part in it.
+
+    Libraries wrap the client's exceptions in their own, so the whole chain of causes is looked at.
+    """
+    from huggingface_hub import constants, errors
+
+    log_in = "`hf auth login` or HF_TOKEN"
+    absent = (
+        f"is not, or not wholly, in the cache {constants.HF_HUB_CACHE}, and the hub at {constants.ENDPOINT} cannot be "
+        "reached; check the network, copy a cache that has it, or give a local folder"
+    )
+    meanings: tuple[tuple[type[BaseException], str], ...] = (
+        (errors.GatedRepoError, f"is gated; accept its terms on {repository.page} and log in with {log_in}"),
+        (errors.RevisionNotFoundError, f"is no revision that the hub has; see {repository.page}/commits"),
+        (
+            errors.RepositoryNotFoundError,
+            f"is not on the hub, or is private; check the name on {repository.page}, or log in with {log_in}",
+        ),
+        (errors.LocalEntryNotFoundError, absent),
+        (errors.OfflineModeIsEnabled, absent),
+    )
+    chain = _chain(error)
+    for kind, meaning in meanings:
+        if any(isinstance(one, kind) for one in chain):
+            return f"{repository} {meaning}"
+    if isinstance(error, errors.HFValidationError):
+        return f"{repository} is not the name of a repository, which is org/name[@revision]"
+    # A file that is not there says little in a chain: libraries probe for files that a repository need not have.
+    answers = [one for one in chain if isinstance(one, errors.HfHubHTTPError)]
+    if answers and (answers[0] is error or not isinstance(answers[0], errors.EntryNotFoundError)):
+        status = getattr(answers[0].response, "status_code", "no status")
+        return f"{repository} cannot be fetched from {repository.page} (HTTP {status}); try again later"
+    if of_http_client(error):
+        return (
+            f"{repository} cannot be fetched from {constants.ENDPOINT} ({type(error).__name__}); "
+            "check the network; the same command resumes the download"
+        )
+    return None
+
+
+def of_http_client(error: BaseException) -> bool:
+    """Tell whether the library let an exception of its HTTP client through; it changed that client between versions."""
+    return type(error).__module__.partition(".")[0] in ("httpx", "httpx2", "httpcore", "requests", "urllib3")
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    """Return the error and what it was raised from, or while handling."""
     chain: list[BaseException] = []
     cause: BaseException | None = error
     while cause is not None and cause not in chain:
         chain.append(cause)
         cause = cause.__cause__ or cause.__context__
-    for kind, meaning in (
-        (errors.GatedRepoError, "the repository is gated; accept its terms on the hub and log in (hf auth login)"),
-        (errors.RevisionNotFoundError, f"the repository has no revision {revision!r}; see its branches and tags"),
-        (errors.RepositoryNotFoundError, "the hub has no such repository, or it is private; log in (hf auth login)"),
-        (errors.EntryNotFoundError, None),
-        (errors.OfflineModeIsEnabled, None),
-    ):
-        found = next((e for e in chain if isinstance(e, kind)), None)
-        if found is not None and not isinstance(found, errors.LocalEntryNotFoundError):
-            if meaning is not None:
-                return meaning
-            break
-    if any(isinstance(e, errors.LocalEntryNotFoundError | errors.OfflineModeIsEnabled) for e in chain):
-        return (
-            "the hub does not answer and the files are not in the cache; fill the cache on a machine with network "
-            "(HF_HOME), or give a local folder"
-        )
-    return first_line(error)
+    return chain
 
 
 def first_line(error: BaseException) -> str:

@@ -149,7 +149,7 @@ def test_a_revision_that_changes_is_seen_and_one_that_is_pinned_is_not(hub: HubS
     assert new != old
     fresh, pinned = load(hub, cache, "hub"), load(hub, cache, f"hf:{COCO}@{old}")
     assert fresh["origin"].endswith(new) and pinned["origin"].endswith(old)
-    refused(load(hub, cache, f"hf:{COCO}@v9"), f"hf:{COCO}@v9: there is no such revision", "/commits")
+    refused(load(hub, cache, f"hf:{COCO}@v9"), f"hf:{COCO}@v9 is no revision that the hub has", "/commits")
 
 
 def test_what_is_missing_gated_or_broken(hub: HubServer, cache: Path) -> None:

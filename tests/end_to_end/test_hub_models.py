@@ -53,10 +53,10 @@ def test_a_repository_is_fetched_once_and_then_runs_without_network(tmp_path: Pa
 @pytest.mark.parametrize(
     ("case", "message"),
     [
-        ("missing", "no such repository, or it is private"),
+        ("missing", "is not on the hub, or is private"),
         ("gated", "is gated; accept its terms"),
-        ("revision", "has no revision 'v2'"),
-        ("stopped", "the hub does not answer and the files are not in the cache"),
+        ("revision", "@v2 is no revision that the hub has"),
+        ("stopped", "is not, or not wholly, in the cache"),
     ],
 )
 def test_each_refusal_is_one_clear_line(tmp_path: Path, files: dict[str, bytes], case: str, message: str) -> None:

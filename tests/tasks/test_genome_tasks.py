@@ -166,8 +166,20 @@ def test_a_model_that_ranks_takes_answers_of_other_images(root: DataRoot) -> Non
     assert protocol.name == "rank-top16/embed" and "|vocabulary:" in signature(task, dataset, protocol, None)
     rows = drive(task, dataset, protocol, lambda _: ChoiceScores((0.0,)))
     assert [(row.response, row.scores["accuracy"]) for row in rows][2] == ("dog", 1.0)
-    with pytest.raises(DataError, match="split all leaves none"):
+    with pytest.raises(DataError, match="split all leaves none; choose another --split, or give .*vocabulary=FILE"):
         task.load(root, "all", None)
+
+
+def test_questions_of_visual_genome_take_the_arguments_of_vqa(root: DataRoot, tmp_path: Path) -> None:
+    """A vocabulary of the user's, and the short answer out of a chatty one."""
+    write(tmp_path / "answers.json", {"what": ["cat"]})
+    task = VgQa({"answer": "rank", "vocabulary": str(tmp_path / "answers.json")})
+    dataset = task.load(root, "all", None)
+    request = task.requests(dataset.samples[2], task.protocol(EMBEDS))[0]
+    assert isinstance(request, Choose) and request.choices == ("cat",)
+    chatty = VgQa({"extract": "1"})
+    protocol = chatty.protocol(frozenset({"generate"}))
+    assert protocol.name == "generate/extract-1"
 
 
 def test_predictions_of_questions_are_scored_from_a_file(root: DataRoot, tmp_path: Path) -> None:

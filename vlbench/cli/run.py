@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vlbench.errors import UsageError
+from vlbench.stats import DRAWS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +43,7 @@ def run(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")] = "auto",
     revision: Annotated[str | None, typer.Option(help="Revision of a hub checkpoint.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of random weights, of sampling and of the bootstrap.")] = 0,
-    bootstrap: Annotated[int, typer.Option(metavar="N", help="Draws behind the 95 % intervals; 0: none.")] = 1000,
+    bootstrap: Annotated[int, typer.Option(metavar="N", help="Draws behind the 95 % intervals; 0: none.")] = DRAWS,
     workers: Annotated[int | None, typer.Option(help="Threads that prepare batches.")] = None,
     plugin: Annotated[list[str] | None, typer.Option(metavar="FILE", help="A plugin file or module.")] = None,
     strict_plugins: Annotated[bool, typer.Option(help="Fail if an installed plugin is broken.")] = False,

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from vlbench import hub
 from vlbench.data.checks import first_few
-from vlbench.data.hub_download import fetch, matching, shown
+from vlbench.data.hub_download import KIND, fetch, matching
 from vlbench.data.hub_layouts import REPOSITORIES, UNFIT, Repository
 from vlbench.data.source import DataRoot, LocalFolder
 from vlbench.errors import DataError, UsageError
@@ -76,7 +77,7 @@ def _webdataset(repo: str, revision: str | None, dataset: str) -> LocalFolder:
     from vlbench.data.webdataset import open_shards
 
     snapshot = fetch(repo, revision, ["*.txt", "test/*"])
-    return open_shards(snapshot, dataset, repo.partition("/")[2], origin=shown(repo, snapshot.name))
+    return open_shards(snapshot, dataset, repo.partition("/")[2], origin=str(hub.Repository(repo, snapshot.name, KIND)))
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class ParquetFolder(LocalFolder):
     @property
     def origin(self) -> str:
         """The repository at its commit."""
-        return shown(self.repo, self.path.name)
+        return str(hub.Repository(self.repo, self.path.name, KIND))
 
     @property
     def splits(self) -> tuple[str, ...]:

@@ -13,35 +13,37 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from vlbench import hub
 from vlbench.data.download import bar, download
 from vlbench.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+KIND = "dataset"
 TIMEOUT = 4.0
 """Seconds without an answer after which the hub counts as out of reach."""
 
 _SHARD = re.compile(r"(.*)-\d{5}-of-(\d{5})(\.\w+)")
 
 
-def fetch(repo: str, revision: str | None, patterns: Sequence[str], *, kind: str = "dataset") -> Path:
-    """Return the folder of a snapshot with the files that match ``patterns``; its name is the commit.
+def fetch(repo: str, revision: str | None, patterns: Sequence[str]) -> Path:
+    """Return the folder of a dataset's snapshot with the files that match ``patterns``; its name is the commit.
 
     Files that are in the cache are not fetched again, an interrupted download goes on where it stopped, and where the
-    hub is out of reach the cache is used. ``kind`` is ``dataset`` or ``model``. Raises ``DataError`` with the remedy
-    where the repository, the revision or a file cannot be had.
+    hub is out of reach the cache is used. Raises ``DataError`` with the remedy where the repository, the revision or a
+    file cannot be had.
     """
     import huggingface_hub
 
-    where = shown(repo, revision)
-    with _quiet(), _explained(where, repo, kind):
+    repository = hub.Repository(repo, revision, KIND)
+    with _quiet(), _explained(repository):
         reached = True
         try:
-            found = huggingface_hub.HfApi().repo_info(repo, repo_type=kind, revision=revision, timeout=TIMEOUT)
+            found = huggingface_hub.HfApi().repo_info(repo, repo_type=KIND, revision=revision, timeout=TIMEOUT)
             for name in sorted(file.rfilename for file in getattr(found, "siblings", None) or ()):
                 if any(fnmatch(name, pattern) for pattern in patterns):
-                    _fetch_file(repo, name, str(found.sha), kind)
+                    _fetch_file(repo, name, str(found.sha))
         except Exception as error:
             if not _out_of_reach(error):
                 raise
@@ -49,18 +51,18 @@ def fetch(repo: str, revision: str | None, patterns: Sequence[str], *, kind: str
         # All is there: what is left to the library is to link the files into the snapshot, or to find it.
         folder = huggingface_hub.snapshot_download(
             repo,
-            repo_type=kind,
+            repo_type=KIND,
             revision=revision,
             allow_patterns=list(patterns),
             etag_timeout=TIMEOUT,
             local_files_only=not reached,
         )
     snapshot = Path(folder)
-    _check_complete(snapshot, matching(snapshot, patterns), where)
+    _check_complete(snapshot, matching(snapshot, patterns), str(repository))
     return snapshot
 
 
-def _fetch_file(repo: str, name: str, commit: str, kind: str) -> None:
+def _fetch_file(repo: str, name: str, commit: str) -> None:
     """Put a file under its hash into the hub's cache.
 
     The library would do it too, but it begins a file again that another process left unfinished, and waits for a minute
@@ -70,16 +72,16 @@ def _fetch_file(repo: str, name: str, commit: str, kind: str) -> None:
     from huggingface_hub import constants
     from huggingface_hub.file_download import repo_folder_name
 
-    if isinstance(huggingface_hub.try_to_load_from_cache(repo, name, repo_type=kind, revision=commit), str):
+    if isinstance(huggingface_hub.try_to_load_from_cache(repo, name, repo_type=KIND, revision=commit), str):
         return
-    url = huggingface_hub.hf_hub_url(repo, name, repo_type=kind, revision=commit)
+    url = huggingface_hub.hf_hub_url(repo, name, repo_type=KIND, revision=commit)
     file = huggingface_hub.get_hf_file_metadata(url, timeout=TIMEOUT)
     etag, address = file.etag or "", file.location or url
     # Large files lie on another host, whose address is signed: the token must not go there.
     same = urlsplit(address).netloc == urlsplit(url).netloc
     secret = huggingface_hub.get_token() if same else None
     headers = {"Authorization": f"Bearer {secret}"} if secret else {}
-    folder = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repo, repo_type=kind)
+    folder = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repo, repo_type=KIND)
     # The tag of a large file is its SHA-256.
     known = etag if re.fullmatch("[0-9a-f]{64}", etag) else None
     download(address, folder / "blobs" / etag, sha256=known, headers=headers, progress=bar(name))
@@ -91,23 +93,13 @@ def _out_of_reach(error: Exception) -> bool:
 
     if isinstance(error, errors.HfHubHTTPError):
         return getattr(error.response, "status_code", 0) >= 500
-    return isinstance(error, errors.OfflineModeIsEnabled) or _of_http_client(error)
-
-
-def _of_http_client(error: Exception) -> bool:
-    """Tell whether the library let an exception of its HTTP client through; it changed that client between versions."""
-    return type(error).__module__.partition(".")[0] in ("httpx", "httpx2", "httpcore", "requests", "urllib3")
+    return isinstance(error, errors.OfflineModeIsEnabled) or hub.of_http_client(error)
 
 
 def matching(snapshot: Path, patterns: Sequence[str]) -> list[Path]:
     """Return the files of a snapshot that match one of ``patterns``, by name."""
     names = [str(path.relative_to(snapshot)) for path in sorted(snapshot.rglob("*")) if path.is_file()]
     return [snapshot / name for name in names if any(fnmatch(name, pattern) for pattern in patterns)]
-
-
-def shown(repo: str, revision: str | None) -> str:
-    """Return how ``--data`` names a repository."""
-    return f"hf:{repo}@{revision}" if revision else f"hf:{repo}"
 
 
 def _check_complete(snapshot: Path, files: Sequence[Path], where: str) -> None:
@@ -145,39 +137,15 @@ def _quiet() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _explained(where: str, repo: str, kind: str) -> Iterator[None]:
+def _explained(repository: hub.Repository) -> Iterator[None]:
     """Turn the library's exceptions into a ``DataError`` of one line."""
-    from huggingface_hub import constants, errors
-
-    page = f"{constants.ENDPOINT}/{'datasets/' if kind == 'dataset' else ''}{repo}"
-    log_in = "`hf auth login` or HF_TOKEN"
     try:
         yield
-    except errors.GatedRepoError as error:
-        raise DataError(f"{where} is gated; accept its terms on {page} and log in with {log_in}") from error
-    except errors.RepositoryNotFoundError as error:
-        raise DataError(
-            f"{where} is not on the hub, or is private; check the name on {page}, or log in with {log_in}"
-        ) from error
-    except errors.RevisionNotFoundError as error:
-        raise DataError(f"{where}: there is no such revision; see {page}/commits") from error
-    except errors.LocalEntryNotFoundError as error:
-        raise DataError(
-            f"{where} is not, or not wholly, in the cache {constants.HF_HUB_CACHE}, and the hub at "
-            f"{constants.ENDPOINT} cannot be reached; check the network, or copy a cache that has it"
-        ) from error
-    except errors.HfHubHTTPError as error:
-        status = getattr(error.response, "status_code", "no status")
-        raise DataError(f"{where} cannot be fetched from {page} (HTTP {status}); try again later") from error
-    except errors.HFValidationError as error:
-        raise DataError(f"{where} is not the name of a repository; it takes hf:org/name[@revision]") from error
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise DataError(f"{where} cannot be fetched ({reason}); the same command resumes the download") from error
     except Exception as error:
-        if not _of_http_client(error):
+        line = hub.explain(error, repository)
+        if line is None and isinstance(error, OSError):
+            reason = error.strerror or type(error).__name__
+            line = f"{repository} cannot be fetched ({reason}); the same command resumes the download"
+        if line is None:
             raise
-        raise DataError(
-            f"{where} cannot be fetched from {constants.ENDPOINT} ({type(error).__name__}); "
-            "check the network; the same command resumes the download"
-        ) from error
+        raise DataError(line) from error

@@ -38,7 +38,7 @@ class CaptionScores(Generic[IdT]):
     ``corpus``: value by metric, None where it cannot be had, and then ``reasons`` tells why. ``per_image``: for each
     metric with a value, n floats in the order of ``image_ids``. ``statistics``: for each image what
     ``caption_statistics.corpus_from_statistics`` needs to recompute the corpus values for any choice of images; plain
-    numbers and lists. ``notes``: what a reader of the numbers must know.
+    numbers and lists.
     """
 
     image_ids: tuple[IdT, ...]
@@ -46,7 +46,6 @@ class CaptionScores(Generic[IdT]):
     reasons: Mapping[str, str]
     per_image: Mapping[str, tuple[float, ...]]
     statistics: tuple[Mapping[str, float | list[int] | list[float]], ...]
-    notes: tuple[str, ...] = ()
 
 
 @dataclass
@@ -83,13 +82,12 @@ def score_captions(
     meteor: Literal["auto", "off"] = "auto",
     spice: Literal["auto", "off"] = "off",
     frequencies: DocumentFrequencies | None = None,
-    full_size: int | None = None,
 ) -> CaptionScores[IdT]:
     """Score one caption an image against the image's references.
 
     An empty candidate is allowed and scores 0. ``meteor="auto"`` and ``spice="auto"`` give None with a reason where
     Java cannot run. ``frequencies`` stand for the document frequencies of the references in both forms of CIDEr.
-    ``full_size`` is the number of images of the whole split, for the note that a subset distorts CIDEr.
+    CIDEr of a single image is 0 without them: every n-gram is in all of its one document.
 
     Raises ``DataError`` where candidates and references are not of the same images or an image has no reference,
     ``UsageError`` for an unknown metric.
@@ -105,14 +103,12 @@ def score_captions(
     if "ROUGE_L" in wanted:
         _rouge(tokens)
     _ask_java(tokens, {"METEOR": meteor, "SPICE": spice}, wanted)
-    counted_here = frequencies is None and "CIDEr" in wanted
     return CaptionScores(
         image_ids=ids,
         corpus={name: tokens.corpus.get(name) for name in wanted},
         reasons={name: tokens.reasons[name] for name in wanted if name not in tokens.corpus},
         per_image={name: tuple(tokens.per_image[name]) for name in wanted if name in tokens.per_image},
         statistics=tuple(tokens.statistics),
-        notes=_notes(len(ids), full_size) if counted_here else (),
     )
 
 
@@ -144,17 +140,6 @@ def _some(keys: Sequence[object]) -> str:
 def _tokenize(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> _Tokens:
     tokenized = iter(tokenize([*candidates, *(text for texts in references for text in texts)]))
     return _Tokens([next(tokenized) for _ in candidates], [[next(tokenized) for _ in texts] for texts in references])
-
-
-def _notes(images: int, full_size: int | None) -> tuple[str, ...]:
-    if images == 1:
-        return ("CIDEr of a single image is always 0: every n-gram is in all of its one document",)
-    if full_size is not None and images < full_size:
-        return (
-            f"CIDEr is distorted: document frequencies come from {images} of {full_size} images; "
-            "compare only with scores of the same images",
-        )
-    return ()
 
 
 def _count(tokens: _Tokens, wanted: Collection[str], frequencies: DocumentFrequencies | None) -> None:

@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from vlbench.types import Dataset
 
 MISSING_SHOWN = 5
-TRUNCATION_WARNING = 0.01
 
 
 @dataclass(frozen=True)
@@ -282,7 +281,6 @@ def _run_todo(
         # The submission comes first, so that a result of a split without answers never lacks it.
         save_submission(finished.options.output, run, result, rows[run.task.name], reporter)
         write_result(finished.options.output, result, rows[run.task.name])
-        if result.truncated_fraction > TRUNCATION_WARNING:
-            reporter.warn(f"{run.task.name}: the model did not see the whole text in {result.truncated_fraction:.1%}")
+        run.warn_of_truncation("the model", reporter)
         plugins.manager.hook.vlbench_task_scored(result=result)
         yield result

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vlbench.stats import DRAWS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -26,7 +28,7 @@ class RunOptions:
     device: str = "auto"
     revision: str | None = None
     seed: int = 0
-    bootstrap: int = 1000
+    bootstrap: int = DRAWS
     workers: int | None = None
     output: Path = Path("vlbench-results")
     allow_missing: bool = False

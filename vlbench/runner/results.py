@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from vlbench.leaderboard.store import stem
 from vlbench.result import ModelInfo, Result, SampleCounts, TaskInfo, read_result
 from vlbench.runner.manifest import Counters, environment
-from vlbench.stats.bootstrap import DRAWS, with_intervals
+from vlbench.stats import DRAWS
+from vlbench.stats.bootstrap import with_intervals
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

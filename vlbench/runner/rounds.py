@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from vlbench.types import Dataset, Request, Response, SampleRow
 
 HASH_THREADS = 8
+TRUNCATION_WARNING = 0.01
+"""Share of requests with a text that was cut above which a run warns."""
 
 
 @dataclass
@@ -43,6 +45,12 @@ class TaskRun:
     def truncated_fraction(self) -> float:
         """Share of the task's requests whose text the model did not see whole."""
         return self.truncated / self.asked if self.asked else 0.0
+
+    def warn_of_truncation(self, who: str, reporter: Reporter) -> None:
+        """Warn where ``who``, the model or one that helps to score, did not see many of its texts whole."""
+        if self.truncated_fraction > TRUNCATION_WARNING:
+            share = f"{self.truncated_fraction:.1%}"
+            reporter.warn(f"{self.task.name}: {who} did not see the whole text in {share}")
 
 
 class Execution:

@@ -20,7 +20,7 @@ from vlbench.runner.driver import load_dataset, missing_images, open_run, pick_d
 from vlbench.runner.manifest import Counters
 from vlbench.runner.results import build_result, open_result
 from vlbench.runner.scoring import attach_scoring_models, score_rows
-from vlbench.stats.bootstrap import DRAWS
+from vlbench.stats import DRAWS
 from vlbench.task import Task
 from vlbench.types import content_key
 

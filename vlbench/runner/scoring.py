@@ -38,7 +38,6 @@ DEFAULT_BATCH_SIZES: Mapping[str, int] = {
     "loglikelihood": 64,
 }
 NEEDED = frozenset({"embed_images", "embed_texts"})
-TRUNCATION_WARNING = 0.01
 
 
 @dataclass(frozen=True)
@@ -119,8 +118,5 @@ def score_rows(
         finally:
             engine.close()
         for run in asked:
-            if run.truncated_fraction > TRUNCATION_WARNING:
-                reporter.warn(
-                    f"{run.task.name}: {model.name} did not see the whole text in {run.truncated_fraction:.1%}"
-                )
+            run.warn_of_truncation(model.name, reporter)
     return scored

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vlbench.stats import DRAWS
 from vlbench.stats.estimators import Samples, estimators
 from vlbench.types import content_key
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from vlbench.stats.estimators import Doubles, Estimator
     from vlbench.types import Metric, SampleRow
 
-DRAWS = 1000
 ENDS = (2.5, 97.5)
 Z95 = 1.959963984540054
 _ELEMENTS = 1 << 22

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vlbench.errors import NotComparable
-from vlbench.stats.bootstrap import DRAWS, percentiles, resampled
+from vlbench.stats import DRAWS
+from vlbench.stats.bootstrap import percentiles, resampled
 from vlbench.stats.estimators import Samples, estimators
 from vlbench.stats.permutation import (
     EXACT_IMAGES,
