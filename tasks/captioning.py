@@ -64,6 +64,7 @@ class Captioning(Task[CaptionedImage]):
         self._meteor = choice(self.name, self.arguments, "meteor", ("auto", "off"))
         self._spice = choice(self.name, self.arguments, "spice", ("off", "auto"))
         self._reasons: Mapping[str, str] = {}
+        self._broken: frozenset[str] = frozenset()
 
     @cached_property
     def _frequencies(self) -> tuple[DocumentFrequencies, str] | None:
@@ -145,7 +146,9 @@ class Captioning(Task[CaptionedImage]):
         return {
             name: Metric(corpus[name])
             if name in corpus
-            else Metric(None, reason=self._reasons.get(name, "was not computed for these rows"))
+            else Metric(
+                None, reason=self._reasons.get(name, "was not computed for these rows"), retry=name in self._broken
+            )
             for name in (*METRICS, *added)
         }
 
@@ -171,7 +174,7 @@ class Captioning(Task[CaptionedImage]):
             spice="auto" if self._spice == "auto" else "off",
             frequencies=self._frequencies[0] if self._frequencies else None,
         )
-        self._reasons = scored.reasons
+        self._reasons, self._broken = scored.reasons, scored.broken
         rows = []
         for i, (sample, response) in enumerate(zip(samples, responses, strict=True)):
             reason = response.reason if isinstance(response, Failure) else ""

@@ -106,6 +106,11 @@ class Result:
         return cls(**fields)
 
     @property
+    def unfinished(self) -> tuple[str, ...]:
+        """The metrics that are missing for a passing cause: the same command computes them again."""
+        return tuple(name for name, metric in self.metrics.items() if metric.retry)
+
+    @property
     def primary(self) -> float | None:
         """Value of the primary metric."""
         return self.metrics[self.primary_metric].value
@@ -115,6 +120,8 @@ def _metric_json(metric: Metric) -> dict[str, Any]:
     document: dict[str, Any] = {"value": metric.value, "ci95": metric.ci95, "higher_is_better": metric.higher_is_better}
     if metric.reason is not None:
         document["reason"] = metric.reason
+    if metric.retry:
+        document["retry"] = True
     return document
 
 
@@ -126,6 +133,7 @@ def _metric(document: Mapping[str, Any]) -> Metric:
         higher_is_better=document.get("higher_is_better", True),
         ci95=None if interval is None else (_finite(interval[0]), _finite(interval[1])),
         reason=document.get("reason"),
+        retry=document.get("retry", False),
     )
 
 

@@ -373,12 +373,17 @@ def dataset_fingerprint(rows: Sequence[object]) -> str:
 
 @dataclass(frozen=True)
 class Metric:
-    """One number of a result. ``value`` is None only with a ``reason``; ``ci95`` is None until it is computed."""
+    """One number of a result. ``value`` is None only with a ``reason``; ``ci95`` is None until it is computed.
+
+    ``retry``: it is missing for a passing cause, such as a program that was too slow, so that the same command does not
+    take the result for finished.
+    """
 
     value: float | None
     higher_is_better: bool = True
     ci95: tuple[float, float] | None = None
     reason: str | None = None
+    retry: bool = False
 
 
 @dataclass(frozen=True)

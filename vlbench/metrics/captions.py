@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from vlbench.errors import DataError, UsageError
-from vlbench.metrics.java import JavaUnavailable
+from vlbench.metrics.java import JavaBrokeOff, JavaUnavailable
 from vlbench.metrics.ptb import tokenize
 
 if TYPE_CHECKING:
@@ -35,8 +35,9 @@ IdT = TypeVar("IdT", bound=Hashable)
 class CaptionScores(Generic[IdT]):
     """Scores of one caption for each of n images.
 
-    ``corpus``: value by metric, None where it cannot be had, and then ``reasons`` tells why. ``per_image``: for each
-    metric with a value, n floats in the order of ``image_ids``. ``statistics``: for each image what
+    ``corpus``: value by metric, None where it cannot be had, and then ``reasons`` tells why; ``broken`` are those that
+    another attempt may have, since a program broke off or was too slow. ``per_image``: for each metric with a value, n
+    floats in the order of ``image_ids``. ``statistics``: for each image what
     ``caption_statistics.corpus_from_statistics`` needs to recompute the corpus values for any choice of images; plain
     numbers and lists.
     """
@@ -46,6 +47,7 @@ class CaptionScores(Generic[IdT]):
     reasons: Mapping[str, str]
     per_image: Mapping[str, tuple[float, ...]]
     statistics: tuple[Mapping[str, float | list[int] | list[float]], ...]
+    broken: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -56,6 +58,7 @@ class _Tokens:
     references: list[list[str]]
     corpus: dict[str, float | None] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
+    broken: set[str] = field(default_factory=set)
     per_image: dict[str, list[float]] = field(default_factory=dict)
     statistics: list[dict[str, Any]] = field(default_factory=list)
 
@@ -109,6 +112,7 @@ def score_captions(
         reasons={name: tokens.reasons[name] for name in wanted if name not in tokens.corpus},
         per_image={name: tuple(tokens.per_image[name]) for name in wanted if name in tokens.per_image},
         statistics=tuple(tokens.statistics),
+        broken=frozenset(tokens.broken),
     )
 
 
@@ -200,6 +204,8 @@ def _ask_java(tokens: _Tokens, switches: Mapping[str, str], wanted: Collection[s
             scorers[name](tokens)
         except JavaUnavailable as unavailable:
             tokens.reasons[name] = str(unavailable)
+            if isinstance(unavailable, JavaBrokeOff):
+                tokens.broken.add(name)
 
 
 def _meteor(tokens: _Tokens) -> None:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import shutil
 from typing import IO
 
-__all__ = ["JavaUnavailable", "find_java", "first_line"]
+__all__ = ["JavaBrokeOff", "JavaUnavailable", "find_java", "first_line"]
 
 
 class JavaUnavailable(Exception):  # noqa: N818 - a state of the machine, not a fault of the input
     """A metric cannot be had; the message is the reason that stands in the result."""
+
+
+class JavaBrokeOff(JavaUnavailable):
+    """Java ended early, or was stopped: another attempt may succeed."""
 
 
 def find_java() -> str:

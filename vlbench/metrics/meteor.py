@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from vlbench.metrics.java import JavaUnavailable, find_java, first_line
+from vlbench.metrics.java import JavaBrokeOff, JavaUnavailable, find_java, first_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +41,8 @@ def run_meteor(
     """Score n tokenised candidates against their tokenised references.
 
     ``timeout`` in seconds bounds the whole run and grows with n by default. Raises ``JavaUnavailable`` where Java is
-    missing, breaks off or takes longer. The Java process has ended when this returns or raises.
+    missing, and ``JavaBrokeOff`` where it breaks off or takes longer. The Java process has ended when this returns or
+    raises.
     """
     java = find_java()
     from pycocoevalcap.meteor import meteor as official
@@ -67,8 +68,8 @@ def run_meteor(
                 return _score(conversation, candidates, references)
             except (OSError, ValueError) as error:
                 if conversation.timed_out:
-                    raise JavaUnavailable(f"Java was stopped after {limit:g} s without an answer") from error
-                raise JavaUnavailable(f"Java broke off: {first_line(errors) or error}") from error
+                    raise JavaBrokeOff(f"Java was stopped after {limit:g} s without an answer") from error
+                raise JavaBrokeOff(f"Java broke off: {first_line(errors) or error}") from error
 
 
 class _Conversation:

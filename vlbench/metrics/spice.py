@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vlbench.metrics.java import JavaUnavailable, find_java, first_line
+from vlbench.metrics.java import JavaBrokeOff, JavaUnavailable, find_java, first_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +29,8 @@ def run_spice(
     """Return the F-score of n tokenised candidates against their tokenised references.
 
     A caption in which no tuple is found scores 0. ``timeout`` in seconds bounds the run and grows with n by default.
-    Raises ``JavaUnavailable`` where Java or the models are missing, or Java breaks off or takes longer.
+    Raises ``JavaUnavailable`` where Java or the models are missing, ``JavaBrokeOff`` where Java breaks off or takes
+    longer.
     """
     java = find_java()
     from pycocoevalcap.spice import spice as official
@@ -54,9 +55,9 @@ def run_spice(
             by_image = {item["image_id"]: item["scores"]["All"]["f"] for item in scores}
             return [_finite(by_image[i]) for i in range(len(items))]
         except subprocess.TimeoutExpired as error:
-            raise JavaUnavailable(f"Java was stopped after {limit:g} s without an answer") from error
+            raise JavaBrokeOff(f"Java was stopped after {limit:g} s without an answer") from error
         except (OSError, subprocess.CalledProcessError, LookupError, TypeError, ValueError) as error:
-            raise JavaUnavailable(f"Java broke off: {first_line(errors) or error}") from error
+            raise JavaBrokeOff(f"Java broke off: {first_line(errors) or error}") from error
 
 
 def _finite(value: object) -> float:

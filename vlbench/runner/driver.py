@@ -249,6 +249,9 @@ def _run_all(
             with contextlib.closing(Journal(journal_path, header)) as journal:
                 for result in _run_todo(finished, adapter, todo, journal, plugins, reporter):
                     done[result.task.name] = result
+            if any(result.unfinished for result in done.values()):
+                # The next attempt at a metric takes the responses from here.
+                return [done[run.task.name] for run in runs], reused
             for path in journal_path.parent.glob(f"{journal_path.stem}*{journal_path.suffix}"):
                 path.unlink()
     return [done[run.task.name] for run in runs], reused
@@ -267,20 +270,23 @@ def _run_todo(
     execution = Execution(engine, journal, reporter, adapter.logit_scale)
     try:
         rows = execution.run(runs)
-        rows |= score_rows(runs, rows, journal.path, reporter, finished.options.workers)
+        scored = score_rows(runs, rows, journal.path, reporter, finished.options.workers)
     finally:
         engine.close()
         reporter.stop()
-    execution.counters.wall_seconds = time.perf_counter() - started
+    rows |= scored.rows
     execution.counters.adapter = adapter.counters()
+    counters = dataclasses.replace(execution.counters.plus(scored.counters), wall_seconds=time.perf_counter() - started)
     for run in runs:
         options = finished.options
-        result = build_result(
-            finished.result(run), run, rows[run.task.name], execution.counters, options.bootstrap, options.seed
-        )
+        result = build_result(finished.result(run), run, rows[run.task.name], counters, options.bootstrap, options.seed)
         # The submission comes first, so that a result of a split without answers never lacks it.
         save_submission(finished.options.output, run, result, rows[run.task.name], reporter)
         write_result(finished.options.output, result, rows[run.task.name])
         run.warn_of_truncation("the model", reporter)
+        for name in result.unfinished:
+            reporter.warn(
+                f"{run.task.name}: {name} is missing: {result.metrics[name].reason}; the same command tries it again"
+            )
         plugins.manager.hook.vlbench_task_scored(result=result)
         yield result

@@ -7,7 +7,8 @@ import platform
 import resource
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import dataclass, field, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,7 +51,7 @@ def _escape(text: str) -> str:
 class Counters:
     """What a run did, over all of its tasks; ``replayed`` came from the journal and was not computed again.
 
-    ``adapter`` is what the adapter itself counted: tokens, attempts.
+    ``adapter`` is what the adapter itself counted: tokens, attempts. What a scoring model did is counted in.
     """
 
     batches_computed: int = 0
@@ -63,6 +64,13 @@ class Counters:
     device_seconds: float = 0.0
     wall_seconds: float = 0.0
     adapter: Mapping[str, int] = field(default_factory=dict)
+
+    def plus(self, other: Counters) -> Counters:
+        """Return the sums: of the model under test and of one that helps to score."""
+        names = [field.name for field in fields(self) if field.name != "adapter"]
+        adapter = Counter(self.adapter)
+        adapter.update(other.adapter)
+        return Counters(**{name: getattr(self, name) + getattr(other, name) for name in names}, adapter=dict(adapter))
 
     def cost(self, samples: int) -> dict[str, float | int | None]:
         """Return the cost report: seconds, fractions, MiB. Times are those of the whole run, which tasks share."""

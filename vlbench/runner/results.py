@@ -75,12 +75,12 @@ class Finished:
         return dataclasses.replace(known, settings=settings, notes=tuple(self.adapter.notes()))
 
     def find(self, run: TaskRun) -> Result | None:
-        """Return the stored result of the very same evaluation, if it is there and no sample failed."""
+        """Return the stored result of the very same evaluation, if no sample failed and no metric is to be retried."""
         path = self.options.output / f"{stem(self.result(run))}.json"
         if not path.is_file():
             return None
         result = read_result(path)
-        return result if result.samples.failed == 0 else None
+        return result if result.samples.failed == 0 and not result.unfinished else None
 
 
 def trained_on(resolved: ResolvedModel, adapter: Adapter) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ one column.
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 import time
 from pathlib import Path
@@ -15,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from vlbench.data.source import LocalFolder
 from vlbench.errors import DataError, UsageError
+from vlbench.plugins import load_plugins
 from vlbench.result import ModelInfo
 from vlbench.runner.driver import load_dataset, missing_images, open_run, pick_device
-from vlbench.runner.manifest import Counters
 from vlbench.runner.results import build_result, open_result
 from vlbench.runner.scoring import attach_scoring_models, score_rows
 from vlbench.stats import DRAWS
@@ -59,23 +60,25 @@ def score_file(
     """Score the file ``predictions`` by the task's own rules; return the result and one row a sample.
 
     Some formats are a folder of files. Raises ``DataError`` where a file cannot be read or its ids are not exactly
-    those of ``dataset``, ``UsageError`` where the task has no results format. A task with a scoring model needs
-    ``plugins``, and the images at hand. ``draws`` are those behind the intervals.
+    those of ``dataset``, ``UsageError`` where the task has no results format. A task with a scoring model finds it in
+    ``plugins`` (None: those that are installed) and needs the images at hand; what that model computed is in the
+    result's cost. ``draws`` are those behind the intervals.
     """
     started = time.perf_counter()
     answers = task.predictions(predictions, dataset)
     run = open_run(task, task.predictions_protocol(), dataset, None, reporter)
-    if plugins is not None and task.scoring_model() is not None:
+    if task.scoring_model() is not None:
         line = missing_images([run])
         if line:
             raise DataError(f"{line}; {task.scoring_model()} looks at them to score: give --data with the images")
-        attach_scoring_models([run], plugins, pick_device("auto"), seed=0)
+        attach_scoring_models([run], plugins or load_plugins(), pick_device("auto"), seed=0)
     rows = task.score_predictions(answers, dataset)
     with tempfile.TemporaryDirectory() as place:
-        rows = score_rows([run], {task.name: rows}, Path(place) / "journal.records", reporter).get(task.name, rows)
-    counters = Counters(wall_seconds=time.perf_counter() - started)
+        scored = score_rows([run], {task.name: rows}, Path(place) / "journal.records", reporter)
+    counters = dataclasses.replace(scored.counters, wall_seconds=time.perf_counter() - started)
     settings = {} if draws == DRAWS else {"bootstrap": draws}
     result = open_result(run, describe(predictions, name), settings, "cpu", command)
+    rows = scored.rows.get(task.name, rows)
     return build_result(result, run, rows, counters, draws), rows
 
 

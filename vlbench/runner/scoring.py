@@ -16,7 +16,7 @@ from vlbench.errors import UsageError
 from vlbench.resolve import resolve_model
 from vlbench.runner.engine import LocalEngine
 from vlbench.runner.journal import Journal
-from vlbench.runner.manifest import signature
+from vlbench.runner.manifest import Counters, signature
 from vlbench.runner.rounds import Execution, TaskRun
 from vlbench.task import Protocol
 from vlbench.types import content_key
@@ -51,6 +51,14 @@ class ScoringModel:
     def __str__(self) -> str:
         """Return the form used by signatures."""
         return f"{self.name}@{self.digest[:16]}"
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The rows with the scores of scoring models, by the name of the task, and what those models computed."""
+
+    rows: Mapping[str, list[SampleRow]]
+    counters: Counters
 
 
 def batch_sizes(adapter: Adapter, batch_size: int | None) -> dict[str, int]:
@@ -94,12 +102,13 @@ def score_rows(
     journal: Path,
     reporter: Reporter,
     workers: int | None = None,
-) -> dict[str, list[SampleRow]]:
-    """Return the rows of the tasks that have a scoring model, with its scores, by the name of the task.
+) -> Scored:
+    """Return the rows of the tasks that have a scoring model, with its scores.
 
     Each model has a journal beside ``journal``: a run that was killed while scoring resumes there.
     """
     scored: dict[str, list[SampleRow]] = {}
+    counters = Counters()
     for model in {id(run.scorer): run.scorer for run in runs if run.scorer is not None}.values():
         path = journal.with_name(f"{journal.stem}.{model.digest[:16]}{journal.suffix}")
         engine = LocalEngine(model.adapter, workers)
@@ -115,8 +124,10 @@ def score_rows(
                 ]
                 pairs = [(run, run.task.scoring_rounds(run.dataset, rows[run.task.name], model.name)) for run in asked]
                 scored |= execution.drive(pairs)
+                execution.counters.adapter = model.adapter.counters()
+                counters = counters.plus(execution.counters)
         finally:
             engine.close()
         for run in asked:
             run.warn_of_truncation(model.name, reporter)
-    return scored
+    return Scored(scored, counters)
