@@ -87,7 +87,9 @@ class DatasetSpec:
     """A dataset in its official layout.
 
     ``loader`` is the import path ``"module:function"`` of what reads a split from a folder; its module has ``FILES``,
-    the names under which the annotations of each split may lie. Without it ``vlbench data`` cannot look at the data.
+    the names under which the annotations of each split may lie, or ``splits_here``, a function from a folder to the
+    splits in it. Without it ``vlbench data`` cannot look at the data. ``images_of`` names a dataset whose images this
+    one may share: the loader takes the folder of that dataset under its name.
     """
 
     name: str
@@ -97,3 +99,4 @@ class DatasetSpec:
     source: str
     citation: str = ""
     loader: str = ""
+    images_of: str = ""

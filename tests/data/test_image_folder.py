@@ -8,7 +8,7 @@ import pytest
 
 from tests.support import layouts
 from tests.support.compositional import image_folder
-from vlbench.data.image_folder import load_image_folder
+from vlbench.data.image_folder import load_image_folder, splits_here
 from vlbench.data.source import LocalFolder
 from vlbench.errors import DataError, UsageError
 
@@ -42,6 +42,19 @@ def test_val_is_the_default_split(tmp_path: Path) -> None:
     assert load_image_folder(folder, "test").classes == ("green", "red")
     with pytest.raises(UsageError, match="unknown split 'dev' of an image folder; it has: val, train, test, all"):
         load_image_folder(folder, "dev")
+
+
+def test_which_splits_are_here(tmp_path: Path) -> None:
+    """Folders of images that belong to another dataset are not taken for classes."""
+    layouts.coco(tmp_path / "coco")
+    assert splits_here(LocalFolder(tmp_path / "coco")) == splits_here(LocalFolder(tmp_path)) == ()
+    image_folder(tmp_path / "mine", split="")
+    assert splits_here(LocalFolder(tmp_path / "mine")) == ()
+    (tmp_path / "mine" / "classnames.txt").write_text("a\nb\nc\n")
+    image_folder(tmp_path / "imagenet", split="")
+    assert [splits_here(LocalFolder(tmp_path / name)) for name in ("mine", "imagenet")] == [("all",), ("all",)]
+    image_folder(tmp_path / "imagenet", split="train")
+    assert splits_here(LocalFolder(tmp_path / "imagenet")) == ("train",)
 
 
 WNIDS = ("n01440764", "n01443537", "n01484850")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support import layouts, tables
+from tests.support import compositional, layouts, tables
 from tests.support.cli import vlbench
 from tests.support.files import archive
 from tests.support.hub import HubServer
@@ -83,6 +83,19 @@ def test_check_finds_counts_ids_and_images(root: Path) -> None:
     layouts.write(root / "coco" / "annotations" / "captions_val2014.json", document)
     done = vlbench("data", "check", "coco", "--data", root)
     assert done.returncode == 2 and "duplicate image ids 391895" in done.stdout
+
+
+def test_datasets_without_a_file_a_split_and_with_images_of_another(tmp_path: Path) -> None:
+    """An image folder was never listed, and SugarCrepe's images were missed though `run` finds them in coco/."""
+    compositional.sugarcrepe(tmp_path / "sugarcrepe")
+    layouts.coco(tmp_path / "coco")
+    (tmp_path / "sugarcrepe" / "val2017").rename(tmp_path / "coco" / "val2017")
+    compositional.image_folder(tmp_path / "imagenet")
+    rows = {row["name"]: row for row in json.loads(vlbench("data", "list", "--data", tmp_path, "--json").stdout)}
+    assert rows["imagenet"]["here"] == ["val"] and "train" in rows["imagenet"]["missing"]
+    defects = json.loads(vlbench("data", "check", "sugarcrepe", "imagenet", "--data", tmp_path, "--json").stdout)
+    assert {row["dataset"] for row in defects} == {"sugarcrepe", "imagenet"}
+    assert all("the official split has" in row["defect"] for row in defects), defects
 
 
 def test_check_of_the_bundled_benchmark_and_of_nothing(root: Path) -> None:

@@ -94,6 +94,24 @@ def load_image_folder(folder: LocalFolder, split: str | None = None, limit: int 
     )
 
 
+def splits_here(folder: LocalFolder) -> tuple[str, ...]:
+    """Return the splits that are in a folder: those with class folders that begin with one that holds an image.
+
+    Class folders that lie in it directly could belong to any dataset: they count only in a folder that is called
+    ``imagenet`` or has a file of class names.
+    """
+    there = tuple(split for split in OFFICIAL_COUNTS if _has_classes(folder, f"{split}/"))
+    named = folder.path.name == NAME or folder.first("classnames.txt", "classnames.json") is not None
+    return there or ((WHOLE,) if named and _has_classes(folder, "") else ())
+
+
+def _has_classes(folder: LocalFolder, place: str) -> bool:
+    if place and place not in folder.listing():
+        return False
+    first = next((entry for entry in folder.listing(place) if entry.endswith("/")), None)
+    return first is not None and bool(_images(folder, place + first))
+
+
 def read_lines(folder: LocalFolder, name: str) -> list[str]:
     """Return the stripped lines of a text file that are not empty; raises ``DataError`` where it has none."""
     where = folder.describe(name)

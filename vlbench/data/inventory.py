@@ -16,7 +16,7 @@ from vlbench.specs import import_object
 from vlbench.types import ImageRef
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from vlbench.data.source import DataRoot
     from vlbench.specs import DatasetSpec
@@ -47,11 +47,7 @@ def holding(spec: DatasetSpec, root: DataRoot) -> Holding:
     reason = ""
     try:
         folder = root.folder(spec.name)
-        here = tuple(
-            split
-            for split, names in _files(spec).items()
-            if (folder.splits is None or split in folder.splits) and folder.first(*names) is not None
-        )
+        here = _splits_here(spec, folder)
     except DataError as error:
         reason = str(error)
     public = spec.name in PUBLIC
@@ -71,9 +67,18 @@ def holding(spec: DatasetSpec, root: DataRoot) -> Holding:
     )
 
 
-def _files(spec: DatasetSpec) -> dict[str, tuple[str, ...]]:
-    module = spec.loader.partition(":")[0]
-    return getattr(importlib.import_module(module), "FILES", {}) if module else {}
+def _splits_here(spec: DatasetSpec, folder: LocalFolder) -> tuple[str, ...]:
+    if not spec.loader:
+        return ()
+    module = importlib.import_module(spec.loader.partition(":")[0])
+    if hasattr(module, "splits_here"):
+        return tuple(module.splits_here(folder))
+    files: Mapping[str, tuple[str, ...]] = getattr(module, "FILES", {})
+    return tuple(
+        split
+        for split, names in files.items()
+        if (folder.splits is None or split in folder.splits) and folder.first(*names) is not None
+    )
 
 
 def _size(folder: LocalFolder) -> int:
@@ -95,7 +100,8 @@ def check(
     be those of the official split. ``progress`` is told the images so far and in all.
     """
     try:
-        dataset = import_object(spec.loader)(root.folder(spec.name), split)
+        shared = {spec.images_of: root.folder(spec.images_of)} if spec.images_of else {}
+        dataset = import_object(spec.loader)(root.folder(spec.name), split, **shared)
     except DataError as error:
         if named or not isinstance(error, NoSuchSplit):
             yield str(error)

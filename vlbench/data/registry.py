@@ -90,6 +90,7 @@ _SUGARCREPE = DatasetSpec(
     source="https://github.com/RAIVNLab/sugar-crepe",
     citation="Hsieh et al. 2023, SugarCrepe: Fixing Hackable Benchmarks for Vision-Language Compositionality",
     loader="vlbench.data.sugarcrepe:load_sugarcrepe",
+    images_of="coco",
 )
 _IMAGENET = DatasetSpec(
     name="imagenet",
