@@ -108,7 +108,7 @@ def new_checkpoint(source: Source, recipe: Recipe) -> Checkpoint:
     size = str(wanted.pop("size", "tiny"))
     if size not in SIZES:
         raise UsageError(f"unknown model size {size!r}; there are {', '.join(SIZES)}")
-    tokenizer = TextTokenizer.train(_texts(source), int(wanted.pop("vocabulary", 1024)))
+    tokenizer = TextTokenizer.train(sampled_texts(source), int(wanted.pop("vocabulary", 1024)))
     tags = _tags(source) if "tag" in recipe.objectives else ()
     known = {field.name for field in dataclasses.fields(ModelConfig)} - {"vocabulary", "tags", "model_type"}
     unknown = sorted(set(wanted) - known)
@@ -134,7 +134,7 @@ def _sampled(source: Source) -> Iterator[Any]:
     return (source.example(index) for index in range(min(len(source), TOKENIZER_EXAMPLES)))
 
 
-def _texts(source: Source) -> Iterator[str]:
+def sampled_texts(source: Source) -> Iterator[str]:
     """All texts of the first examples, whatever the objectives: fine-tuning needs the words too."""
     for example in _sampled(source):
         yield from example.captions
