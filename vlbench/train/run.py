@@ -61,15 +61,21 @@ def finetune(
     from vlbench.models.checkpoint import load_checkpoint
     from vlbench.models.config import is_checkpoint
     from vlbench.train.trainer import train
+    from vlbench.train.words import adapt_words
 
     wanted = objectives_of(tasks)
     if not is_checkpoint(start):
         raise ModelError(f"{start} is not a checkpoint folder of a built-in model (vlbench pretrain makes one)")
     weights = {name: weight for name, weight in recipe.objectives.items() if name in (*wanted, "tag", "mlm")}
     missing = {name: 1.0 for name in wanted if name not in weights}
+    if data is not None and not {"itc", "itm", "caption"} & set(wanted):
+        # What else the recipe teaches needs captions, which a folder of questions alone does not have.
+        weights = {name: weight for name, weight in weights.items() if name in wanted}
     recipe = dataclasses.replace(recipe, objectives={**weights, **missing})
     checkpoint = load_checkpoint(start)
     source = open_source(data, recipe)
+    if not set(source.trained_on) <= set(checkpoint.model.config.trained_on):
+        checkpoint = adapt_words(checkpoint, list(sampled_texts(source)), say)
     model = checkpoint.model
     if "tag" in recipe.objectives and not model.config.tags:
         recipe = dataclasses.replace(recipe, objectives={k: v for k, v in recipe.objectives.items() if k != "tag"})
