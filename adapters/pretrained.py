@@ -108,6 +108,8 @@ class Pretrained(Adapter):
                         f"{self.options.checkpoint} lacks {len(missing)} weights of {kind.__name__}, "
                         f"first {missing[0]}; is it a checkpoint of another class?"
                     )
+        # What vlbench finetune saves says so in its configuration.
+        self.trained_on = tuple(getattr(model.config, "vlbench_trained_on", ()))
         model = model.to(self.device).eval()
         if self._yes("compile"):
             model.compile()

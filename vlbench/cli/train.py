@@ -1,4 +1,4 @@
-"""``vlbench pretrain`` and ``vlbench finetune``: train built-in models."""
+"""``vlbench pretrain`` and ``vlbench finetune``: train built-in models, and go on training external ones."""
 
 from __future__ import annotations
 
@@ -53,11 +53,20 @@ def pretrain(
 
 
 def finetune(
-    model: Annotated[Path, typer.Option(help="Checkpoint folder to start from.")],
+    model: Annotated[
+        str,
+        typer.Option(
+            help="What to start from: a checkpoint folder, or what run --model takes; "
+            "vision_encoder_decoder:ENCODER+DECODER joins two, vision_encoder_decoder:tiny is new."
+        ),
+    ],
     task: Annotated[str, typer.Option(help="Tasks to train for, by commas: what run calls them.")],
     output: Output,
     data: Data = None,
-    recipe: Annotated[str, typer.Option(help="Name of a recipe, or a YAML file.")] = "scenes-finetune",
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="Name of a recipe, or a YAML file. Default: scenes-finetune, external-finetune for others."),
+    ] = None,
     objectives: Objectives = None,
     steps: Steps = None,
     batch_size: BatchSize = None,
@@ -66,16 +75,26 @@ def finetune(
     save_dtype: SaveDtype = "float32",
     device: Device = "auto",
 ) -> None:
-    """Go on training a built-in model for one task or several."""
+    """Go on training a model for one task or several."""
     from vlbench.cli.run import data_root
-    from vlbench.train.run import finetune as train
+    from vlbench.models.config import is_checkpoint
 
     tasks = [name.strip() for name in task.split(",") if name.strip()]
     if not tasks:
         raise UsageError("--task is empty")
-    chosen = _recipe(recipe, objectives, steps, batch_size, learning_rate, seed)
+    ours = is_checkpoint(Path(model))
+    default = "scenes-finetune" if ours else "external-finetune"
+    chosen = _recipe(recipe or default, objectives, steps, batch_size, learning_rate, seed)
     _check(output, save_dtype, device)
-    train(model, tasks, data_root(data), chosen, output, dtype=save_dtype, device=device, say=_say)
+    common: dict[str, Any] = {"dtype": save_dtype, "device": device, "say": _say}
+    if ours:
+        from vlbench.train.run import finetune as train
+
+        train(Path(model), tasks, data_root(data), chosen, output, **common)
+    else:
+        from vlbench.train.external import finetune_external
+
+        finetune_external(model, tasks, data_root(data), chosen, output, **common)
     _say(f"checkpoint in {output} (vlbench run --model {output})")
 
 

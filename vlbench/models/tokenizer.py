@@ -123,6 +123,15 @@ class TextTokenizer:
         ids = tuple(self._tokenizer.encode(stripped, add_special_tokens=False).ids) if stripped else ()
         return Tokens(ids, (NOWHERE,) * len(ids))
 
+    def token(self, number: int) -> str:
+        """Return token ``number`` as the tokenizer writes it, in byte letters."""
+        return str(self._tokenizer.id_to_token(number))
+
+    def pieces(self, token: str) -> list[int]:
+        """Return the ids by which this tokenizer writes a ``token`` of another one."""
+        own = self._tokenizer.token_to_id(token)
+        return [own] if own is not None else [piece.id for piece in self._tokenizer.model.tokenize(token)]
+
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of ``ids``, special tokens left out."""
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=True)).strip()

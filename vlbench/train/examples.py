@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy as np
+    from PIL.Image import Image
 
     from vlbench.data.scenes import Scene
     from vlbench.data.source import DataRoot
@@ -57,6 +58,9 @@ class Example(Protocol):
     @property
     def size(self) -> tuple[int, int]:
         """Width and height of the original image."""
+
+    def picture(self) -> Image:
+        """Return the picture as it is, in RGB."""
 
     def pixels(self, side: int) -> np.ndarray:
         """Return uint8 (side, side, 3)."""
@@ -139,13 +143,17 @@ class SceneExample:
 
         return SIDE, SIDE
 
-    def pixels(self, side: int) -> np.ndarray:
+    def picture(self) -> Image:
         """Draw the scene."""
-        from PIL import Image
+        from PIL.Image import fromarray
 
         from vlbench.data.scenes import render
 
-        return resize(Image.fromarray(render(self.scene)), side)
+        return fromarray(render(self.scene))
+
+    def pixels(self, side: int) -> np.ndarray:
+        """Draw the scene and resize it."""
+        return resize(self.picture(), side)
 
 
 class ScenesSource:
@@ -192,9 +200,13 @@ class FolderExample:
         """Width and height; the image is decoded."""
         return self.image.load().size
 
+    def picture(self) -> Image:
+        """Decode the image; raises ``DataError`` naming a file that does not decode."""
+        return self.image.load()
+
     def pixels(self, side: int) -> np.ndarray:
-        """Decode and resize the image; raises ``DataError`` naming a file that does not decode."""
-        return resize(self.image.load(), side)
+        """Decode and resize the image."""
+        return resize(self.picture(), side)
 
 
 class FolderSource:

@@ -20,6 +20,8 @@ TASK_OBJECTIVES: Mapping[str, tuple[str, ...]] = {
     "coco_caption": ("caption",),
     "vqa": ("vqa",),
     "vcr": ("vcr",),
+    "retrieval": ("itc", "itm"),
+    "captioning": ("caption",),
 }
 FOLDER = Path(__file__).parent / "recipes"
 

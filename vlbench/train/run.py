@@ -61,15 +61,21 @@ def finetune(
     from vlbench.models.checkpoint import load_checkpoint
     from vlbench.models.config import is_checkpoint
     from vlbench.train.trainer import train
+    from vlbench.train.words import adapt_words
 
     wanted = objectives_of(tasks)
     if not is_checkpoint(start):
         raise ModelError(f"{start} is not a checkpoint folder of a built-in model (vlbench pretrain makes one)")
     weights = {name: weight for name, weight in recipe.objectives.items() if name in (*wanted, "tag", "mlm")}
     missing = {name: 1.0 for name in wanted if name not in weights}
+    if data is not None and not {"itc", "itm", "caption"} & set(wanted):
+        # What else the recipe teaches needs captions, which a folder of questions alone does not have.
+        weights = {name: weight for name, weight in weights.items() if name in wanted}
     recipe = dataclasses.replace(recipe, objectives={**weights, **missing})
     checkpoint = load_checkpoint(start)
     source = open_source(data, recipe)
+    if not set(source.trained_on) <= set(checkpoint.model.config.trained_on):
+        checkpoint = adapt_words(checkpoint, list(sampled_texts(source)), say)
     model = checkpoint.model
     if "tag" in recipe.objectives and not model.config.tags:
         recipe = dataclasses.replace(recipe, objectives={k: v for k, v in recipe.objectives.items() if k != "tag"})
@@ -108,7 +114,7 @@ def new_checkpoint(source: Source, recipe: Recipe) -> Checkpoint:
     size = str(wanted.pop("size", "tiny"))
     if size not in SIZES:
         raise UsageError(f"unknown model size {size!r}; there are {', '.join(SIZES)}")
-    tokenizer = TextTokenizer.train(_texts(source), int(wanted.pop("vocabulary", 1024)))
+    tokenizer = TextTokenizer.train(sampled_texts(source), int(wanted.pop("vocabulary", 1024)))
     tags = _tags(source) if "tag" in recipe.objectives else ()
     known = {field.name for field in dataclasses.fields(ModelConfig)} - {"vocabulary", "tags", "model_type"}
     unknown = sorted(set(wanted) - known)
@@ -134,7 +140,7 @@ def _sampled(source: Source) -> Iterator[Any]:
     return (source.example(index) for index in range(min(len(source), TOKENIZER_EXAMPLES)))
 
 
-def _texts(source: Source) -> Iterator[str]:
+def sampled_texts(source: Source) -> Iterator[str]:
     """All texts of the first examples, whatever the objectives: fine-tuning needs the words too."""
     for example in _sampled(source):
         yield from example.captions

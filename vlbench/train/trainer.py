@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from transformers import Trainer, TrainerCallback, TrainingArguments
@@ -22,6 +22,16 @@ if TYPE_CHECKING:
 
     from vlbench.train.examples import Source
     from vlbench.train.recipe import Recipe
+
+
+class Trainable(Protocol):
+    """What ``fit`` trains: a module that takes ``batch``, returns ``{"loss": …}`` and keeps the losses by name."""
+
+    losses: dict[str, float]
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, torch.Tensor]:
+        """Return the loss of a batch."""
+
 
 LOG = "training_log.csv"
 STATE = "trainer"
@@ -44,12 +54,30 @@ def train(
     the same batches as an undisturbed one. Weights are saved as ``dtype``. Raises ``DataError`` where the folder cannot
     be written, ``EvaluationFailed`` where the loss is no longer a number.
     """
+    wrapped = TrainingModel(checkpoint.model.train(), recipe.objectives, recipe.label_smoothing)
+    collator = Collator(checkpoint.tokenizer, checkpoint.model.config, recipe)
+    trainer = fit(wrapped, source, collator, recipe, output, device=device, say=say)
+    checkpoint.model.eval()
+    if trainer.is_world_process_zero():
+        save_checkpoint(output, Checkpoint(checkpoint.model.cpu(), checkpoint.tokenizer), getattr(torch, dtype))
+
+
+def fit(
+    wrapped: Trainable,
+    source: Source,
+    collator: Callable[..., dict[str, Any]],
+    recipe: Recipe,
+    output: Path,
+    *,
+    device: str,
+    say: Callable[[str], None],
+) -> Trainer:
+    """Run the loop over the draws of ``source``; only its state, the recipe and the log are written."""
     try:
         output.mkdir(parents=True, exist_ok=True)
         recipe.save(output / "recipe.yaml")
     except OSError as error:
         raise DataError(f"cannot write {output} ({error.strerror}); choose another --output") from error
-    wrapped = TrainingModel(checkpoint.model.train(), recipe.objectives, recipe.label_smoothing)
     last: str | None = None
     if (output / STATE).is_dir():
         last = get_last_checkpoint(str(output / STATE))  # type: ignore[no-untyped-call]
@@ -59,7 +87,7 @@ def train(
         model=wrapped,
         args=_arguments(recipe, output, device),
         train_dataset=Draws(source, recipe),
-        data_collator=Collator(checkpoint.tokenizer, checkpoint.model.config, recipe),
+        data_collator=collator,
         callbacks=[_Log(output / LOG, recipe, wrapped, say, resumed=last is not None)],
     )
     # The default callback prints a dictionary a step; the log is ours.
@@ -67,9 +95,7 @@ def train(
 
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=last)
-    checkpoint.model.eval()
-    if trainer.is_world_process_zero():
-        save_checkpoint(output, Checkpoint(checkpoint.model.cpu(), checkpoint.tokenizer), getattr(torch, dtype))
+    return trainer
 
 
 def _arguments(recipe: Recipe, output: Path, device: str) -> TrainingArguments:
@@ -119,7 +145,7 @@ class _Log(TrainerCallback):
     """Writes the losses as CSV and says a line now and then; stops a run whose loss is no number."""
 
     def __init__(
-        self, path: Path, recipe: Recipe, model: TrainingModel, say: Callable[[str], None], *, resumed: bool
+        self, path: Path, recipe: Recipe, model: Trainable, say: Callable[[str], None], *, resumed: bool
     ) -> None:
         self._path, self._recipe, self._model, self._say = path, recipe, model, say
         self._sums: dict[str, list[float]] = {}

@@ -1,0 +1,59 @@
+"""Fine-tuning of external models: what is learned, what is saved, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support import checkpoints
+from tests.support.cli import vlbench
+from vlbench.errors import UsageError
+from vlbench.train.external import finetune_external
+from vlbench.train.recipe import Recipe
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def _recipe(**values: object) -> Recipe:
+    return Recipe(**{"objectives": {"caption": 1.0}, "scenes": 20, "batch_size": 2, "steps": 2, **values})  # type: ignore[arg-type]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_two_checkpoints_are_joined_trained_and_evaluated_by_the_adapter(tmp_path: Path) -> None:
+    """The encoder's and the decoder's own weights go into the pair, and the result is a folder like any other."""
+    from transformers import AutoImageProcessor, AutoTokenizer, VisionEncoderDecoderModel
+
+    whole = checkpoints.vit_gpt2(tmp_path / "whole")
+    model = VisionEncoderDecoderModel.from_pretrained(whole)
+    for name, half, processor in (
+        ("vit", model.encoder, AutoImageProcessor),
+        ("gpt2", model.decoder, AutoTokenizer),
+    ):
+        half.save_pretrained(tmp_path / name)
+        processor.from_pretrained(whole).save_pretrained(tmp_path / name)
+    pair = f"vision_encoder_decoder:{tmp_path / 'vit'}+{tmp_path / 'gpt2'}"
+    said: list[str] = []
+    finetune_external(pair, ["captioning", "vqa"], None, _recipe(), tmp_path / "tuned", device="cpu", say=said.append)
+    assert "fine-tuning 0.0" in said[0] and any("caption" in line and "vqa" in line for line in said)
+    config = json.loads((tmp_path / "tuned" / "config.json").read_text())
+    assert config["architectures"] == ["VisionEncoderDecoderModel"] and config["vlbench_trained_on"] == ["scenes"]
+    done = vlbench(
+        *("run", "--model", tmp_path / "tuned", "--tasks", "coco_caption", "--limit", 2, "--json"),
+        *("--task-arg", "meteor=off", "--output", tmp_path / "results"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "was trained on scenes" in done.stderr
+    assert json.loads(done.stdout)[0]["model"]["adapter"] == "vision_encoder_decoder"
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_what_a_model_cannot_learn_is_refused_before_training(tmp_path: Path) -> None:
+    folder = checkpoints.vit_gpt2(tmp_path / "whole")
+    with pytest.raises(UsageError, match="a VisionEncoderDecoderModel cannot learn retrieval; it learns caption, vqa"):
+        finetune_external(str(folder), ["retrieval"], None, _recipe(), tmp_path / "tuned", device="cpu")
+    vilt = checkpoints.vilt(tmp_path / "vilt", "ViltForQuestionAnswering")
+    with pytest.raises(UsageError, match="a ViltForQuestionAnswering; vlbench fine-tunes VisionEncoderDecoderModel"):
+        finetune_external(str(vilt), ["vqa"], None, _recipe(), tmp_path / "tuned", device="cpu")

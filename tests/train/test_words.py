@@ -1,0 +1,58 @@
+"""A folder in VQA v2's layout that the model has never seen: other words, other pictures, nothing beside it."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from PIL import Image
+
+from tests.support.layouts import annotation, write
+from tests.support.nano import nano
+from vlbench.models.checkpoint import load_checkpoint, save_checkpoint
+from vlbench.train.recipe import Recipe
+from vlbench.train.run import finetune
+from vlbench.train.words import adapt_words
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TEXTS = ["Welches Gemüse liegt neben dem Schneidebrett?", "Petersilienwurzel", "Wieviele Zwiebeln?", "drei"] * 5
+
+
+def test_words_in_common_keep_their_vectors_and_new_ones_begin_as_the_mean_of_their_pieces() -> None:
+    checkpoint = copy.deepcopy(nano())
+    old, table = checkpoint.tokenizer, checkpoint.model.text_encoder.embedding.words.weight.detach().clone()
+    said: list[str] = []
+    adapted = adapt_words(checkpoint, TEXTS, said.append)
+    fresh, words = adapted.tokenizer, adapted.model.text_encoder.embedding.words.weight
+    assert "tokenizer: learned anew" in said[0]
+    assert len(words) == len(fresh) == adapted.model.config.vocabulary == len(adapted.model.word_bias)
+    assert len(fresh.encode(TEXTS[1]).ids) == 1
+    assert torch.equal(words[: 7 + 1], table[: 7 + 1])
+    number = fresh.encode(TEXTS[1]).ids[0]
+    assert torch.allclose(words[number], table[old.pieces(fresh.token(number))].mean(dim=0))
+    assert adapt_words(adapted, TEXTS, said.append) is adapted and len(said) == 1
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_finetuning_on_questions_of_another_kind_needs_that_folder_alone(tmp_path: Path) -> None:
+    """The recipe's tags once asked for COCO's captions, which are not there."""
+    folder = tmp_path / "data" / "vqa"
+    asked = [{"image_id": n, "question": TEXTS[0], "question_id": n} for n in (1, 2, 3)]
+    answered = [annotation(n, n, "welches", "other", [TEXTS[1]] * 10) for n in (1, 2, 3)]
+    write(folder / "v2_OpenEnded_mscoco_train2014_questions.json", {"questions": asked})
+    write(folder / "v2_mscoco_train2014_annotations.json", {"annotations": answered})
+    (folder / "train2014").mkdir()
+    for n in (1, 2, 3):
+        Image.new("RGB", (50, 30), (n * 60, 90, 20)).save(folder / "train2014" / f"COCO_train2014_{n:012d}.jpg")
+    save_checkpoint(tmp_path / "start", nano())
+    recipe = Recipe(objectives={"vqa": 1.0, "tag": 0.1, "itc": 0.5}, batch_size=2, steps=2)
+    said: list[str] = []
+    finetune(tmp_path / "start", ["vqa"], tmp_path / "data", recipe, tmp_path / "tuned", device="cpu", say=said.append)
+    assert "tokenizer: learned anew" in said[0] and "on" in said[1]
+    tuned = load_checkpoint(tmp_path / "tuned")
+    assert tuned.model.config.trained_on == ("scenes", "vqa:train2014")
+    assert len(tuned.tokenizer.encode(TEXTS[1]).ids) == 1

@@ -1,0 +1,191 @@
+"""Fine-tuning of external models, through their own adapters: what is learned from is prepared as what is evaluated.
+
+Which objectives a model can learn follows from what its adapter answers. The result is an ordinary checkpoint folder
+of its library, which the same adapter evaluates.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from vlbench.adapter import LoadOptions
+from vlbench.errors import ModelError, UsageError
+from vlbench.train import objectives
+from vlbench.train.objectives import IGNORED
+from vlbench.train.pairs import begin_pair, names_pair
+from vlbench.train.recipe import objectives_of
+from vlbench.train.run import open_source
+from vlbench.types import LogLikelihood
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from vlbench.adapter import Adapter
+    from vlbench.train.collate import Draw
+    from vlbench.train.recipe import Recipe
+
+LEARNS: Mapping[str, tuple[str, ...]] = {
+    "VisionEncoderDecoderModel": ("caption", "vqa"),
+}
+"""Objectives by the class of the model."""
+
+
+def finetune_external(
+    model: str,
+    tasks: Sequence[str],
+    data: Path | str | None,
+    recipe: Recipe,
+    output: Path,
+    *,
+    dtype: str = "float32",
+    device: str = "auto",
+    say: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Fine-tune what ``--model`` names for ``tasks`` and write a checkpoint folder of its library.
+
+    ``vision_encoder_decoder:ENCODER+DECODER`` joins two checkpoints, ``vision_encoder_decoder:tiny`` starts from
+    nothing. Raises ``UsageError`` for a task that the model cannot learn, ``ModelError`` where it cannot be loaded.
+    """
+    from vlbench.plugins import load_plugins
+    from vlbench.resolve import resolve_model
+    from vlbench.runner.driver import pick_device
+    from vlbench.train.trainer import fit
+
+    wanted = objectives_of(tasks)
+    recipe = dataclasses.replace(recipe, objectives={name: recipe.objectives.get(name, 1.0) for name in wanted})
+    source = open_source(data, recipe)
+    start = model
+    if names_pair(model):
+        start = f"vision_encoder_decoder:{begin_pair(model, source, recipe.seed, output / 'start')}"
+    resolved = resolve_model(start, load_plugins(), {})
+    torch.manual_seed(recipe.seed)
+    adapter = resolved.adapter(LoadOptions(resolved.checkpoint, pick_device(device), "float32", seed=recipe.seed))
+    recipe = dataclasses.replace(recipe, objectives=_learnable(adapter, recipe, tasks, model))
+    adapter.model.requires_grad_(True)
+    wrapped = AdaptedModel(adapter, recipe)
+    trained = sum(weight.numel() for weight in adapter.model.parameters() if weight.requires_grad)
+    say(f"fine-tuning {trained / 1e6:.2f} M weights of {model} for {', '.join(tasks)} on {source.name}")
+    trainer = fit(wrapped.train(), source, AdaptedCollator(adapter, recipe), recipe, output, device=device, say=say)
+    if trainer.is_world_process_zero():
+        adapter.model.cpu().eval().to(getattr(torch, dtype))
+        adapter.model.config.vlbench_trained_on = [*dict.fromkeys((*adapter.trained_on, *source.trained_on))]
+        save(adapter, output)
+
+
+def _learnable(adapter: Adapter, recipe: Recipe, tasks: Sequence[str], model: str) -> dict[str, float]:
+    """Return those of the recipe's objectives that the model can learn; raises ``UsageError`` where it is none."""
+    kind = type(adapter.model).__name__
+    if kind not in LEARNS:
+        raise UsageError(
+            f"cannot fine-tune {model}, a {kind}; vlbench fine-tunes {', '.join(LEARNS)} and its own models"
+        )
+    kept = {name: weight for name, weight in recipe.objectives.items() if name in LEARNS[kind]}
+    if not kept:
+        raise UsageError(f"a {kind} cannot learn {', '.join(tasks)}; it learns {', '.join(LEARNS[kind])}")
+    return kept
+
+
+class AdaptedModel(nn.Module):
+    """An adapter's model with its objectives, in the form that ``fit`` takes."""
+
+    def __init__(self, adapter: Adapter, recipe: Recipe) -> None:
+        """Weigh objectives by the recipe."""
+        super().__init__()
+        self.model = adapter.model
+        self._recipe = recipe
+        self.losses: dict[str, float] = {}
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """Return each weight once: safetensors refuses tied ones, and loading one of them loads the other."""
+        state = super().state_dict(*args, **kwargs)
+        seen: set[int] = set()
+        for name in list(state):
+            place = state[name].data_ptr()
+            if place and place in seen:
+                del state[name]
+            seen.add(place)
+        return state
+
+    def forward(self, batch: dict[str, Any]) -> dict[str, torch.Tensor]:
+        """Return the weighted sum of the losses."""
+        losses = {name: self._written(name, batch) for name in ("caption", "vqa") if f"{name}_ids" in batch}
+        total = sum((self._recipe.objectives[name] * loss for name, loss in losses.items()), start=torch.zeros(()))
+        self.losses = {name: float(loss.detach()) for name, loss in losses.items()}
+        return {"loss": total}
+
+    def _written(self, name: str, batch: dict[str, Any]) -> torch.Tensor:
+        """Cross-entropy of each token given the image and the tokens before it."""
+        ids, labels = batch[f"{name}_ids"], batch[f"{name}_labels"]
+        pixels = batch["pixels"][batch[f"{name}_image"]]
+        logits = self.model(
+            pixel_values=pixels, decoder_input_ids=ids, decoder_attention_mask=batch[f"{name}_mask"], use_cache=False
+        ).logits
+        asked = labels != IGNORED
+        smoothing = self._recipe.label_smoothing if name == "caption" else 0.0
+        return objectives.token_loss(logits[asked].float(), labels[asked], smoothing)
+
+
+@dataclasses.dataclass(frozen=True)
+class AdaptedCollator:
+    """Makes the batch of a step with the adapter's own preparation of images and texts."""
+
+    adapter: Adapter
+    recipe: Recipe
+
+    def __call__(self, draws: Sequence[Draw]) -> dict[str, Any]:
+        """Return ``{"batch": …}``: pixels (b, 3, H, W), and for each objective ids, mask, labels and image numbers."""
+        pixels = [self.adapter.prepare_image(draw.example.picture()) for draw in draws]
+        batch: dict[str, Any] = {"pixels": torch.stack(pixels)}
+        for name in self.recipe.objectives:
+            texts = [(n, *pair) for n, draw in enumerate(draws) for pair in self._texts(name, draw)]
+            if texts:
+                batch |= self._written(name, texts, pixels)
+        return {"batch": batch}
+
+    def _texts(self, name: str, draw: Draw) -> list[tuple[str, str]]:
+        """Return what is to be written about an image: (prompt, text)."""
+        if name == "caption":
+            captions = draw.example.captions
+            return [("", captions[int(draw.rng.integers(len(captions)))])] if captions else []
+        questions = draw.example.questions
+        order = draw.rng.permutation(len(questions))[: self.recipe.questions_per_image]
+        return [questions[int(k)] for k in order]
+
+    def _written(
+        self, name: str, texts: Sequence[tuple[int, str, str]], pixels: Sequence[torch.Tensor]
+    ) -> dict[str, Any]:
+        items = [self.adapter.prepare(LogLikelihood((), prompt, text), (pixels[n],)) for n, prompt, text in texts]
+        rows = [torch.tensor(item.ids) for item in items]
+        # The hidden state at one place predicts the token at the next.
+        asked = [
+            functional.pad(row[item.prefix :], (item.prefix - 1, 1), value=IGNORED)
+            for row, item in zip(rows, items, strict=True)
+        ]
+
+        def padded(parts: Sequence[torch.Tensor], value: int) -> torch.Tensor:
+            return nn.utils.rnn.pad_sequence(list(parts), batch_first=True, padding_value=value)
+
+        return {
+            f"{name}_ids": padded(rows, 0),
+            f"{name}_mask": padded([torch.ones_like(row) for row in rows], 0),
+            f"{name}_labels": padded(asked, IGNORED),
+            f"{name}_image": torch.tensor([n for n, _, _ in texts]),
+        }
+
+
+def save(adapter: Adapter, output: Path) -> None:
+    """Write model, image processor and tokenizer as transformers does; raises ``ModelError``."""
+    from transformers import AutoImageProcessor, AutoTokenizer
+
+    try:
+        adapter.model.save_pretrained(output)
+        for kind in (AutoImageProcessor, AutoTokenizer):
+            kind.from_pretrained(adapter.options.checkpoint).save_pretrained(output)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"cannot save the model in {output} ({' '.join(str(error).split())[:200]})") from error
