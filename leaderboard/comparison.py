@@ -11,7 +11,7 @@ from vlbench.leaderboard.columns import MISSING, scale, shown
 from vlbench.leaderboard.groups import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from vlbench.stats.compare import Comparison, Difference
 
@@ -44,30 +44,42 @@ def to_markdown(comparisons: Sequence[Comparison], flips: int) -> str:
     for one in comparisons:
         lines += [f"## {_escaped(_title(one))}", ""]
         for heading, headings, rows in _tables(one, flips):
-            lines += [heading, "", _line(headings), _line(["---"] * len(headings)), *map(_line, rows), ""]
+            lines += [
+                heading,
+                "",
+                markdown_line(headings),
+                markdown_line(["---"] * len(headings)),
+                *map(markdown_line, rows),
+                "",
+            ]
     return "\n".join(lines)
 
 
 def to_text(comparisons: Sequence[Comparison], flips: int) -> str:
     """Return tables for a terminal."""
+    parts: list[str] = []
+    for one in comparisons:
+        parts.append(f"{_title(one)}\n")
+        for heading, headings, rows in _tables(one, flips):
+            parts.append(f"\n{heading}\n{text_table(headings, rows)}")
+        parts.append("\n")
+    return "".join(parts)
+
+
+def text_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table for a terminal, whose lines end without blanks."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     buffer = io.StringIO()
-    console = Console(file=buffer, width=WIDTH, no_color=True, highlight=False)
-    for one in comparisons:
-        console.print(Text(_title(one)))
-        for heading, headings, rows in _tables(one, flips):
-            console.print(Text(f"\n{heading}"))
-            table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
-            for name in headings:
-                table.add_column(name, overflow="fold")
-            for row in rows:
-                table.add_row(*map(Text, row))
-            console.print(table)
-        console.print()
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for name in headings:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    Console(file=buffer, width=WIDTH, no_color=True, highlight=False).print(table)
     return "".join(f"{line.rstrip()}\n" for line in buffer.getvalue().splitlines())
 
 
@@ -112,7 +124,8 @@ def _short(text: str) -> str:
     return text if len(text) <= ANSWER else f"{text[: ANSWER - 1]}…"
 
 
-def _line(cells: Sequence[str]) -> str:
+def markdown_line(cells: Sequence[str]) -> str:
+    """Return a row of a Markdown table."""
     return f"| {' | '.join(map(_escaped, cells))} |"
 
 

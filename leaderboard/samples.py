@@ -35,7 +35,7 @@ class _Column:
     values: list[Any]
 
 
-def write_rows(rows: Sequence[SampleRow], file: BinaryIO) -> None:
+def write_rows(rows: Sequence[SampleRow], file: BinaryIO, compression: str = "snappy") -> None:
     """Write ``rows`` as Parquet into an open file."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -47,16 +47,19 @@ def write_rows(rows: Sequence[SampleRow], file: BinaryIO) -> None:
         metadata = {_KIND: ",".join(column.kinds), _NAME: _text(column.name), _ENCODING: encoding}
         fields.append(pa.field(title, array.type, metadata=metadata if column.kinds else None))
         arrays.append(array)
-    pq.write_table(pa.Table.from_arrays(arrays, schema=pa.schema(fields)), file)
+    pq.write_table(pa.Table.from_arrays(arrays, schema=pa.schema(fields)), file, compression=compression)
 
 
-def read_rows(path: Path) -> list[SampleRow]:
-    """Read the rows of a file that ``write_rows`` wrote; raises ``DataError`` naming the file where it is none."""
+def read_rows(path: Path, content: BinaryIO | None = None) -> list[SampleRow]:
+    """Read the rows of a file that ``write_rows`` wrote; raises ``DataError`` naming the file where it is none.
+
+    ``content`` is what was read already, of a table within the file ``path``.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        with path.open("rb") as file:
+        with content or path.open("rb") as file:
             table = pq.read_table(file)
         values: list[dict[str, Any]] = [{kind: {} for kind in KINDS} for _ in range(table.num_rows)]
         for field, column in zip(table.schema, table.columns, strict=True):

@@ -91,8 +91,8 @@ def submission_path(folder: Path, result: Result, name: str) -> Path:
     return folder / f"{stem(result)}{SUBMISSION_MARK}{name}"
 
 
-def write_submission(path: Path, content: bytes) -> None:
-    """Write a file for an evaluation server; raises ``DataError`` where the disk refuses."""
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file, whole or not at all; raises ``DataError`` where the disk refuses."""
     with _refusals(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with _atomic(path) as file:

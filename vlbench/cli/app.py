@@ -24,6 +24,7 @@ def _version(value: bool) -> None:
 def build_app() -> typer.Typer:
     """Return the application with all built-in verbs."""
     from vlbench.cli import data, lists, new, run, train
+    from vlbench.cli.check import baseline_app, check
     from vlbench.cli.compare import compare
     from vlbench.cli.doctor import doctor
     from vlbench.cli.leaderboard import leaderboard_app
@@ -52,6 +53,8 @@ def build_app() -> typer.Typer:
     app.command("list")(lists.show)
     app.command("score")(score)
     app.command("compare")(compare)
+    app.command("check")(check)
+    app.add_typer(baseline_app, name="baseline")
     app.add_typer(leaderboard_app, name="leaderboard")
     app.add_typer(data.data_app, name="data")
     app.add_typer(new.new_app, name="new")

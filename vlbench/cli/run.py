@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +15,7 @@ from vlbench.stats import DRAWS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from vlbench.plugins import Plugins
     from vlbench.runner.driver import RunReport
     from vlbench.runner.options import RunOptions
 
@@ -54,22 +55,19 @@ def run(
 ) -> None:
     """Evaluate models on tasks. Without options: the bundled model on the bundled benchmark."""
     from vlbench.plugins import load_plugins
-    from vlbench.runner.options import RunOptions
 
     models, names = _names(model, "--model"), _names(tasks, "--tasks")
     for option, number in (("--limit", limit), ("--workers", workers), ("--bootstrap", bootstrap or None)):
         check_positive(option, number)
-    if dtype not in ("auto", "float32", "bfloat16", "float16"):
-        raise UsageError(f"--dtype {dtype!r} is none of auto, float32, bfloat16, float16")
     plugins = load_plugins(plugin or (), strict=strict_plugins)
-    for task in names:
-        if task != "all":
-            plugins.task(task)
-    options = RunOptions(
-        data=data_root(data),
+    options = run_options(
+        plugins,
+        names,
+        task_arg,
+        data=data,
         split=split,
         limit=limit,
-        batch_size=None if batch_size == "auto" else _number("--batch-size", batch_size),
+        batch_size=batch_size,
         dtype=dtype,
         device=device,
         revision=revision,
@@ -78,17 +76,43 @@ def run(
         workers=workers,
         output=output,
         allow_missing=allow_missing,
-        task_arguments={task: key_values(task_arg, task, names) for task in plugins.tasks},
-        command=("vlbench", *sys.argv[1:]),
     )
     _run_models(models, names, options, plugins, model_arg, max_failures, as_json)
+
+
+def run_options(
+    plugins: Plugins,
+    tasks: Sequence[str],
+    task_arg: Sequence[str] | None,
+    *,
+    data: str | None,
+    batch_size: str,
+    dtype: str,
+    **more: Any,
+) -> RunOptions:
+    """Return what the command line asked for, checked; ``more`` are further fields of ``RunOptions`` as they are."""
+    from vlbench.runner.options import RunOptions
+
+    if dtype not in ("auto", "float32", "bfloat16", "float16"):
+        raise UsageError(f"--dtype {dtype!r} is none of auto, float32, bfloat16, float16")
+    for task in tasks:
+        if task != "all":
+            plugins.task(task)
+    return RunOptions(
+        data=data_root(data),
+        batch_size=None if batch_size == "auto" else _number("--batch-size", batch_size),
+        dtype=dtype,
+        task_arguments={task: key_values(task_arg, task, tasks) for task in plugins.tasks},
+        command=("vlbench", *sys.argv[1:]),
+        **more,
+    )
 
 
 def _run_models(
     models: Sequence[str],
     tasks: Sequence[str],
     options: RunOptions,
-    plugins: object,
+    plugins: Plugins,
     model_arg: Sequence[str] | None,
     max_failures: int,
     as_json: bool,
@@ -96,11 +120,9 @@ def _run_models(
     import dataclasses
     import json
 
-    from vlbench.plugins import Plugins
     from vlbench.runner.driver import evaluate
     from vlbench.runner.progress import StderrReporter
 
-    assert isinstance(plugins, Plugins)
     reporter = StderrReporter()
     for error in plugins.errors:
         reporter.warn(error)

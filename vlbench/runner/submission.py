@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vlbench.leaderboard.samples import read_rows
-from vlbench.leaderboard.store import samples_path, stem, submission_path, write_submission
+from vlbench.leaderboard.store import samples_path, stem, submission_path, write_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +24,7 @@ def save_submission(folder: Path, run: TaskRun, result: Result, rows: Sequence[S
         return
     name, content = made
     path = submission_path(folder, result, name)
-    write_submission(path, content)
+    write_file(path, content)
     reporter.say(f"{run.task.name}: no score here; hand {path} to the evaluation server")
 
 

@@ -96,11 +96,7 @@ def compare(
     seed: int = 0,
 ) -> Comparison:
     """Compare two results with their rows; raises ``NotComparable`` where they are not of the same samples."""
-    refuse_other_signature(first[0], second[0])
-    others = {row.sample_id: row for row in second[1]}
-    if others.keys() != {row.sample_id for row in first[1]} or len(others) != len(first[1]):
-        raise NotComparable(f"the samples of {first[0].model.name} and {second[0].model.name} are not the same ones")
-    rows = [others[row.sample_id] for row in first[1]]
+    rows = paired_rows(first, second)
     differences = _differences(first, rows, second[0], draws, f"{seed}|{first[0].signature}")
     primary = differences.pop(first[0].primary_metric, None)
     explored = list(differences.values())
@@ -112,6 +108,20 @@ def compare(
         tuple(dataclasses.replace(found, adjusted=p) for found, p in zip(explored, adjusted, strict=True)),
         _flips(first[0].primary_metric, first[1], rows),
     )
+
+
+def paired_rows(
+    first: tuple[Result, Sequence[SampleRow]], second: tuple[Result, Sequence[SampleRow]]
+) -> list[SampleRow]:
+    """Return the rows of ``second`` in the order of those of ``first``.
+
+    Raises ``NotComparable`` where signatures or samples are not the same.
+    """
+    refuse_other_signature(first[0], second[0])
+    others = {row.sample_id: row for row in second[1]}
+    if others.keys() != {row.sample_id for row in first[1]} or len(others) != len(first[1]):
+        raise NotComparable(f"the samples of {first[0].model.name} and {second[0].model.name} are not the same ones")
+    return [others[row.sample_id] for row in first[1]]
 
 
 def correct(comparisons: Sequence[Comparison]) -> list[Comparison]:
@@ -136,7 +146,7 @@ def _differences(
     found: dict[str, Difference] = {}
     for estimator, columns in estimators(samples, values, chosen):
         points = estimator.compute(np.stack((chosen, 1.0 - chosen)))
-        ends = _bootstrapped(estimator, half, draws, key) if draws else np.empty((0, len(estimator.names)))
+        ends = bootstrapped(estimator, half, draws, key) if draws else np.empty((0, len(estimator.names)))
         p_values = _p_values(estimator, columns.tolist(), half, key)
         for i, p in p_values.items():
             one, two = points[:, i].tolist()
@@ -160,7 +170,8 @@ def _slice_values(samples: Samples, primary: str, chosen: Doubles, known: Mappin
     return {name: value for name, value in values.items() if name not in known}
 
 
-def _bootstrapped(estimator: Estimator, half: int, draws: int, key: str) -> Doubles:
+def bootstrapped(estimator: Estimator, half: int, draws: int, key: str) -> Doubles:
+    """Return second less first under the same draws of ``half`` images, of shape (draws, m)."""
     none = np.zeros
     return np.concatenate(
         [

@@ -1,0 +1,152 @@
+"""``vlbench check`` and ``vlbench baseline``: fail a build when a model got worse, and only then."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vlbench.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from vlbench.gate.baseline import Scored
+    from vlbench.gate.rules import Rules
+    from vlbench.gate.verdict import Check
+
+CONFIG = Path("vlbench.toml")
+SUMMARY = "GITHUB_STEP_SUMMARY"
+
+Results = Annotated[list[Path] | None, typer.Argument(metavar="RESULT…", help="Result files or folders of them.")]
+BaselineOption = Annotated[Path, typer.Option("--baseline", metavar="FILE|DIR", help="Where baselines lie.")]
+
+baseline_app = typer.Typer(help="Keep the baselines of vlbench check.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@baseline_app.command("write")
+def write(
+    results: Annotated[list[Path], typer.Argument(metavar="RESULT…", help="Result files or folders of them.")],
+    baseline: BaselineOption = Path("baselines"),
+    force: Annotated[bool, typer.Option("--force", help="Replace what is there, anchor included.")] = False,
+) -> None:
+    """Make baseline and anchor of each task from results."""
+    from vlbench.gate.baseline import write_baseline
+    from vlbench.gate.results import read_scored
+
+    for scored in read_scored(results).values():
+        _wrote(write_baseline(baseline, scored, force))
+
+
+@baseline_app.command("update")
+def update(
+    results: Annotated[list[Path], typer.Argument(metavar="RESULT…", help="Result files or folders of them.")],
+    baseline: BaselineOption = Path("baselines"),
+) -> None:
+    """Move the baselines to results; the anchors stay, so that slow drift is caught."""
+    from vlbench.gate.baseline import update_baseline
+    from vlbench.gate.results import read_scored
+
+    for scored in read_scored(results).values():
+        _wrote(update_baseline(baseline, scored))
+
+
+def _wrote(path: Path) -> None:
+    sys.stderr.write(f"{path} ({path.stat().st_size} bytes)\n")
+
+
+def check(
+    results: Results = None,
+    baseline: BaselineOption = Path("baselines"),
+    config: Annotated[Path | None, typer.Option(metavar="FILE", help="Rules; default: vlbench.toml if here.")] = None,
+    metric: Annotated[str | None, typer.Option(help="Metric, in place of the rule's.")] = None,
+    max_drop: Annotated[float | None, typer.Option(help="Drop that is tolerated, in place of the rule's.")] = None,
+    alpha: Annotated[float | None, typer.Option(help="Chance of a wrong verdict, in place of the rule's.")] = None,
+    estimand: Annotated[str | None, typer.Option(metavar="population|benchmark", help="What the drop is of.")] = None,
+    max_failures: Annotated[int, typer.Option(help="Failed samples that are tolerated.")] = 0,
+    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write JUnit XML.")] = None,
+    markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="Write Markdown.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
+    model: Annotated[str | None, typer.Option(help="Evaluate this model first, in place of RESULT.")] = None,
+    tasks: Annotated[str | None, typer.Option(help="Tasks by commas; default: those with a rule or baseline.")] = None,
+    model_arg: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="For the adapter.")] = None,
+    task_arg: Annotated[list[str] | None, typer.Option(metavar="[TASK:]KEY=VALUE", help="For the task.")] = None,
+    data: Annotated[str | None, typer.Option(help="As for vlbench run.")] = None,
+    split: Annotated[str | None, typer.Option(help="As for vlbench run.")] = None,
+    limit: Annotated[int | None, typer.Option(help="As for vlbench run.")] = None,
+    batch_size: Annotated[str, typer.Option(metavar="auto|N", help="As for vlbench run.")] = "auto",
+    dtype: Annotated[str, typer.Option(help="As for vlbench run.")] = "auto",
+    device: Annotated[str, typer.Option(help="As for vlbench run.")] = "auto",
+    seed: Annotated[int, typer.Option(help="As for vlbench run.")] = 0,
+    plugin: Annotated[list[str] | None, typer.Option(metavar="FILE", help="A plugin file or module.")] = None,
+    output: Annotated[Path, typer.Option(help="Folder of results of --model.")] = Path("vlbench-results"),
+) -> None:
+    """Tell whether results, or a model, got worse than the baseline: exit codes 0, 1, 3, 4, 5 (docs/ci.md)."""
+    from vlbench.cli.run import key_values, run_options
+    from vlbench.gate.baseline import find_baselines
+    from vlbench.gate.results import evaluated, of_tasks, read_scored
+    from vlbench.gate.verdict import check_results, worst
+    from vlbench.plugins import load_plugins
+
+    if (model is None) == (not results):
+        raise UsageError("give results to check, or --model M to evaluate one first")
+    rules = _rules(config).override(metric=metric, max_drop=max_drop, alpha=alpha, estimand=estimand)
+    baselines = find_baselines(baseline)
+    named = None if tasks is None else [name.strip() for name in tasks.split(",") if name.strip()]
+    wanted = named or list(rules.tasks)
+    scored: Mapping[str, Scored | str]
+    if model is None:
+        scored = of_tasks(read_scored(results or []), wanted)
+    else:
+        plugins = load_plugins(plugin or ())
+        wanted = wanted or list(baselines)
+        options = run_options(
+            plugins,
+            wanted,
+            task_arg,
+            data=data,
+            split=split,
+            limit=limit,
+            batch_size=batch_size,
+            dtype=dtype,
+            device=device,
+            seed=seed,
+            output=output,
+            model_arguments=key_values(model_arg, model, [model]),
+        )
+        scored = evaluated(model, wanted, options, plugins)
+    checks = check_results(scored, baselines, rules, max_failures)
+    _report(checks, junit, markdown, as_json)
+    raise typer.Exit(worst(checks).exit_code)
+
+
+def _rules(config: Path | None) -> Rules:
+    from vlbench.gate.rules import Rules, read_rules
+
+    if config is None and not CONFIG.exists():
+        return Rules()
+    return read_rules(config or CONFIG)
+
+
+def _report(checks: Sequence[Check], junit: Path | None, markdown: Path | None, as_json: bool) -> None:
+    from vlbench.gate.reports import to_json, to_junit, to_markdown, to_text
+    from vlbench.leaderboard.store import write_file
+    from vlbench.leaderboard.table import write_text
+
+    if junit is not None:
+        write_file(junit, to_junit(checks).encode())
+    if markdown is not None:
+        write_file(markdown, to_markdown(checks).encode())
+    if os.environ.get(SUMMARY):
+        try:
+            with Path(os.environ[SUMMARY]).open("a", encoding="utf-8") as file:
+                file.write(to_markdown(checks))
+        except OSError as error:
+            raise DataError(f"cannot write ${SUMMARY} ({error.strerror})") from error
+    if as_json:
+        sys.stdout.write(to_json(checks))
+    else:
+        write_text(to_text(checks))

@@ -1,0 +1,58 @@
+"""What is checked: results that lie in files, or those of a model that is evaluated now."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vlbench.errors import EvaluationFailed, UsageError, VlbenchError
+from vlbench.gate.baseline import Scored
+from vlbench.leaderboard.samples import read_rows
+from vlbench.leaderboard.store import find_results, samples_path, stem
+from vlbench.runner.driver import evaluate
+from vlbench.runner.progress import Reporter, StderrReporter
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from vlbench.plugins import Plugins
+    from vlbench.runner.options import RunOptions
+
+
+def read_scored(paths: Sequence[Path]) -> dict[str, Scored]:
+    """Return the results of files and folders by task; raises ``UsageError`` where a task has more than one."""
+    found: dict[str, tuple[Path, Scored]] = {}
+    for file, result in find_results(paths):
+        task = result.task.name
+        if task in found:
+            raise UsageError(f"there are several results of {task}; name one of the files: {found[task][0]}, {file}")
+        found[task] = file, Scored(result, read_rows(samples_path(file)))
+    return {task: scored for task, (_, scored) in found.items()}
+
+
+def of_tasks(found: Mapping[str, Scored], wanted: Sequence[str]) -> dict[str, Scored | str]:
+    """Return the results of ``wanted`` (empty: all); a task without one has the reason in its place."""
+    if not wanted:
+        return dict(found)
+    return {task: found.get(task, f"no result of {task} was given") for task in wanted}
+
+
+def evaluated(
+    model: str, tasks: Sequence[str], options: RunOptions, plugins: Plugins, reporter: Reporter | None = None
+) -> dict[str, Scored | str]:
+    """Evaluate ``model`` and return its results by task; where the evaluation broke off, the reason.
+
+    What the user has to mend (names, data, a checkpoint that cannot be loaded) raises as ever.
+    """
+    try:
+        report = evaluate(model, tasks, options, plugins=plugins, reporter=reporter or StderrReporter())
+    except EvaluationFailed as error:
+        return dict.fromkeys(tasks, str(error))
+    except VlbenchError:
+        raise
+    except Exception as error:  # the model's own code: that it broke is the finding
+        return dict.fromkeys(tasks, f"{type(error).__name__}: {' '.join(str(error).split())}")
+    return {
+        result.task.name: Scored(result, read_rows(samples_path(options.output / f"{stem(result)}.json")))
+        for result in report.results
+    }
