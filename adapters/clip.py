@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from vlbench.adapters import trimming
 from vlbench.adapters.pretrained import Pretrained, config_of, described, marked, padded
 from vlbench.errors import ModelError, UsageError
 from vlbench.hookspecs import hookimpl
@@ -50,16 +51,22 @@ def vlbench_register_adapters() -> Iterable[AdapterSpec]:
 
 
 class Clip(Pretrained):
-    """Embeds images and texts with a dual encoder; the checkpoint is a folder, a hub repository or a ``.pt`` file."""
+    """Embeds images and texts with a dual encoder; the checkpoint is a folder, a hub repository or a ``.pt`` file.
+
+    Texts are padded to the longest of their batch where the model was not trained on another length; ``--model-arg
+    trim=off`` pads them to all that the model reads.
+    """
+
+    argument_names = (*Pretrained.argument_names, "trim")
 
     def load(self) -> None:
         """Load model, image processor and tokenizer; raises ``ModelError``."""
         path = Path(self.options.checkpoint)
         self._encoder: _Transformers | _OpenAI
         if path.suffix in ARCHIVES and path.is_file():
-            if self.options.arguments:
-                raise UsageError(f"{path} is an archive of OpenAI's; no --model-arg applies to it")
-            self._encoder = _OpenAI(path, self.device, self.dtype)
+            if set(self.options.arguments) - {"trim"}:
+                raise UsageError(f"{path} is an archive of OpenAI's; no --model-arg but trim applies to it")
+            self._encoder = _OpenAI(path, self.device, self.dtype, trimming.wanted(self.options.arguments))
         else:
             self._encoder = _Transformers(self)
         self.model = self._encoder.model
@@ -113,6 +120,7 @@ class _Transformers:
         offset = int(text.pad_token_id) + 1 if "roberta" in str(text.model_type) or kind == "altclip" else 0
         self._length = None if self._rule.length is None else min(self._rule.length, positions)
         self._limit = self._length or min(positions - offset, int(self._tokenizer.model_max_length))
+        self._least = 0 if trimming.wanted(adapter.options.arguments) else self._limit
         if hasattr(self.model, "logit_scale"):
             self.logit_scale = float(self.model.logit_scale.detach().float().exp())
         else:
@@ -135,7 +143,7 @@ class _Transformers:
         pad = self._tokenizer.pad_token_id
         if self._length is not None:
             texts = [[*ids, *[pad] * (self._length - len(ids))] for ids in texts]
-        ids, mask = padded(texts, pad)
+        ids, mask = padded(texts, pad, least=self._least)
         if self._length is not None:
             mask = (ids != pad).long()
         inputs = {"input_ids": ids.to(self._device)}
@@ -147,7 +155,7 @@ class _Transformers:
 class _OpenAI:
     """A CLIP model in OpenAI's own archive, built by open_clip's code for it."""
 
-    def __init__(self, path: Path, device: str, dtype: str) -> None:
+    def __init__(self, path: Path, device: str, dtype: str, trim: bool) -> None:
         import open_clip
         import torch
         from open_clip.model import build_model_from_openai_state_dict
@@ -165,6 +173,7 @@ class _OpenAI:
         except (RuntimeError, KeyError, ValueError) as error:
             raise ModelError(f"{path} does not make a CLIP model ({' '.join(str(error).split())[:200]})") from error
         self.model = self.model.to(device, getattr(torch, dtype)).eval()
+        self._tower = trimming.causal_tower(self.model) if trim else None
         self._device = device
         side = self.model.visual.image_size
         self._transform = image_transform_v2(PreprocessCfg(size=side if isinstance(side, int) else side[0]), False)
@@ -189,7 +198,10 @@ class _OpenAI:
     def embed_texts(self, texts: Sequence[list[int]]) -> torch.Tensor:
         import torch
 
-        embedded: torch.Tensor = self.model.encode_text(torch.tensor(texts, device=self._device))
+        ids = torch.tensor(texts, device=self._device)
+        if self._tower is not None:
+            return trimming.embed_trimmed(self._tower, ids)
+        embedded: torch.Tensor = self.model.encode_text(ids)
         return embedded
 
 

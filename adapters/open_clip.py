@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vlbench import hub
 from vlbench.adapter import Adapter
+from vlbench.adapters import trimming
 from vlbench.adapters.pretrained import padded, stopped
 from vlbench.adapters.written import Written, by_decoding, distinct_pixels, log_probabilities
 from vlbench.errors import ModelError
@@ -61,10 +62,11 @@ class OpenCLIP(Adapter):
     """Embeds images and texts with an open_clip model; a CoCa (Yu et al. 2022) also writes about an image.
 
     The checkpoint is ``ARCHITECTURE``, ``ARCHITECTURE/TAG`` or a folder. ``--model-arg pretrained=FILE`` loads local
-    weights, ``pretrained=none`` makes a random model from the run's seed, marked as such in the result.
+    weights, ``pretrained=none`` makes a random model from the run's seed, marked as such in the result. ``trim=off``
+    runs a causal text tower over all of its places instead of those up to the longest text of the batch.
     """
 
-    argument_names = ("pretrained",)
+    argument_names = ("pretrained", "trim")
     # CoCa's decoder scores the whole vocabulary at every place of a text: 64 captions with beams would take gigabytes.
     batch_sizes = {"generate": 16, "loglikelihood": 16}
 
@@ -106,6 +108,7 @@ class OpenCLIP(Adapter):
         """Build model, preprocessing and tokenizer; raises ``ModelError`` with the remedies."""
         import open_clip
 
+        trim = trimming.wanted(self.options.arguments)
         architecture, pretrained = self._names()
         self.random_weights = pretrained == RANDOM
         known = open_clip.list_models()
@@ -120,6 +123,7 @@ class OpenCLIP(Adapter):
             )
         self.model, self._transform = self._create(architecture, None if self.random_weights else pretrained or None)
         self.model.eval()
+        self._tower = trimming.causal_tower(self.model) if trim else None
         self._tokenizer = open_clip.get_tokenizer(architecture)
         self._architecture = architecture
         self.logit_scale = float(self.model.logit_scale.detach().exp())
@@ -230,7 +234,10 @@ class OpenCLIP(Adapter):
         """Return (n, d)."""
         import torch
 
-        embedded: torch.Tensor = self.model.encode_text(torch.stack(list(texts)).to(self.device))
+        ids = torch.stack(list(texts)).to(self.device)
+        if self._tower is not None:
+            return trimming.embed_trimmed(self._tower, ids)
+        embedded: torch.Tensor = self.model.encode_text(ids)
         return embedded
 
     def generate(self, items: Sequence[Written]) -> Sequence[str]:

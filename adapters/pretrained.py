@@ -181,11 +181,13 @@ def described(*parts: Any) -> str:
     return json.dumps(found, sort_keys=True, default=str)
 
 
-def padded(rows: Sequence[Sequence[int]], value: int, *, left: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return int64 ids (n, longest) padded with ``value``, and the int64 attention mask of the same shape."""
+def padded(
+    rows: Sequence[Sequence[int]], value: int, *, left: bool = False, least: int = 0
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return int64 ids (n, longest or ``least``) padded with ``value``, and the int64 attention mask of that shape."""
     import torch
 
-    length = max(len(row) for row in rows)
+    length = max(least, *(len(row) for row in rows))
     ids = torch.full((len(rows), length), value, dtype=torch.long)
     mask = torch.zeros_like(ids)
     for n, row in enumerate(rows):

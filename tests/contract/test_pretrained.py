@@ -238,5 +238,5 @@ def test_a_prompt_that_is_too_long_gives_way_to_what_is_scored(folders: dict[str
 
 def test_an_archive_takes_no_arguments(tmp_path: Path) -> None:
     (tmp_path / "model.pt").write_bytes(b"")
-    with pytest.raises(UsageError, match="no --model-arg applies"):
+    with pytest.raises(UsageError, match="no --model-arg but trim applies"):
         Clip(LoadOptions(checkpoint=str(tmp_path / "model.pt"), arguments={"compile": "yes"}))
