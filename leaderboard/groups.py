@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -146,10 +147,10 @@ def _group(signature: str, level: str, results: Sequence[Result]) -> Group:
     for name in metrics:
         for index in _best([result.metrics.get(name) for result in ordered]):
             best[index].add(name)
-    labels = _labels(ordered)
+    named = labels(ordered)
     entries = [
         Entry(result, label, _marks(result), frozenset(won))
-        for result, label, won in zip(ordered, labels, best, strict=True)
+        for result, label, won in zip(ordered, named, best, strict=True)
     ]
     return Group(signature, level, tuple(entries), metrics)
 
@@ -194,18 +195,25 @@ def _exposure(result: Result) -> str:
     return exposure(result.model.trained_on, result.task.dataset).level
 
 
-def _labels(results: Sequence[Result]) -> list[str]:
+def labels(results: Sequence[Result]) -> list[str]:
     """Return the models' names; where several have one name, with what tells them apart."""
     parts = [_parts(result) for result in results]
-    labels = []
+    told: dict[str, dict[str, set[str | None]]] = {}
     for result, own in zip(results, parts, strict=True):
-        others = [part for other, part in zip(results, parts, strict=True) if other.model.name == result.model.name]
-        telling = [text for key, text in own.items() if any(other.get(key) != text for other in others)]
-        labels.append(printable(" ".join([result.model.name, *telling])))
+        # Every key of any namesake, so that one which lacks a setting differs from one which has it.
+        for key in own:
+            told.setdefault(result.model.name, {}).setdefault(key, set())
+    for result, own in zip(results, parts, strict=True):
+        for key, texts in told[result.model.name].items():
+            texts.add(own.get(key))
+    names = []
+    for result, own in zip(results, parts, strict=True):
+        telling = [text for key, text in own.items() if len(told[result.model.name][key]) > 1]
+        names.append(printable(" ".join([result.model.name, *telling])))
+    counts = Counter(names)
     # Equal in all of that: made by other versions of something, so its time tells it apart.
     return [
-        f"{label} {result.created}" if labels.count(label) > 1 else label
-        for label, result in zip(labels, results, strict=True)
+        f"{name} {result.created}" if counts[name] > 1 else name for name, result in zip(names, results, strict=True)
     ]
 
 

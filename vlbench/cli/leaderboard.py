@@ -1,4 +1,4 @@
-"""``vlbench leaderboard``: tables of the results in a folder."""
+"""``vlbench leaderboard``: tables and sites of the results in a folder."""
 
 from __future__ import annotations
 
@@ -17,12 +17,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("table", "json", "csv", "markdown")
 
-leaderboard_app = typer.Typer(help="Tables of results.", no_args_is_help=True, rich_markup_mode=None)
-
-
-@leaderboard_app.callback()
-def _group() -> None:
-    """Keep ``leaderboard`` a group while it has one verb."""
+leaderboard_app = typer.Typer(help="Tables and sites of results.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @leaderboard_app.command("show")
@@ -58,6 +53,39 @@ def show(
     else:
         groups = group_results(results)
         sys.stdout.write(to_json(groups, published) if form == "json" else to_csv(groups))
+
+
+Folders = Annotated[list[Path] | None, typer.Argument(help="Folders or files of results; default: vlbench-results.")]
+Title = Annotated[str, typer.Option(help="Title of the site.")]
+Compared = Annotated[int, typer.Option(metavar="N", help="Of each table the best N are compared, each with each.")]
+Plugin = Annotated[list[str] | None, typer.Option(metavar="FILE", help="A plugin file or module.")]
+
+
+@leaderboard_app.command("build")
+def build(
+    folder: Folders = None,
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of the site.")] = Path("site"),
+    title: Title = "vlbench leaderboard",
+    compare: Compared = 5,
+    plugin: Plugin = None,
+) -> None:
+    """Build a static site that opens from the file system: no server, no network."""
+    from vlbench.leaderboard.site import SiteOptions, build_site
+    from vlbench.plugins import load_plugins
+    from vlbench.runner.progress import StderrReporter
+
+    _check_compared(compare)
+    count = build_site(_folders(folder), out, load_plugins(plugin or ()), SiteOptions(title, compare))
+    StderrReporter().say(f"{count} results in {out / 'index.html'}")
+
+
+def _folders(folder: list[Path] | None) -> list[Path]:
+    return folder or [Path("vlbench-results")]
+
+
+def _check_compared(compare: int) -> None:
+    if compare < 0:
+        raise UsageError("--compare takes a whole number from 0")
 
 
 def _of_tasks(results: Sequence[Result], task: str | None) -> Sequence[Result]:
