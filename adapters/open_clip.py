@@ -102,6 +102,21 @@ class OpenCLIP(Adapter):
             raise ModelError(f"{folder / CONFIG} cannot be read as a configuration of open_clip ({error!r})") from error
         return found
 
+    @classmethod
+    def checkpoint_files(cls, options: LoadOptions) -> Sequence[Path]:
+        """Return the files of the folder or the cached repository, and the weights that ``pretrained`` names.
+
+        Weights by a tag lie where open_clip puts them: they are hashed each time.
+        """
+        from pathlib import Path
+
+        weights = options.arguments.get("pretrained", "")
+        if weights and not Path(weights).is_file():
+            return ()
+        place = options.checkpoint.removeprefix("local-dir:").removeprefix("hf-hub:")
+        stored = hub.stored_files(place, None) if _claims(Path(place)) or ":" in options.checkpoint else []
+        return [*stored, *([Path(weights)] if weights else [])]
+
     def load(self) -> None:
         """Build model, preprocessing and tokenizer; raises ``ModelError`` with the remedies."""
         import open_clip

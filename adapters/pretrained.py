@@ -59,6 +59,16 @@ class Pretrained(Adapter):
             )
         return hub.config_folder(checkpoint, revision)
 
+    @classmethod
+    def checkpoint_files(cls, options: LoadOptions) -> Sequence[Path]:
+        """Return the files of the folder, or of the repository as far as they are in the cache.
+
+        None where they do not decide alone: beside code of others, and for adapters on weights that lie elsewhere.
+        """
+        stored = hub.stored_files(options.checkpoint, options.revision)
+        alone = options.arguments.get("trust_remote_code", "no") == "no"
+        return stored if alone and not any(file.name == "adapter_config.json" for file in stored) else ()
+
     @property
     def switches(self) -> dict[str, Any]:
         """Return the keyword arguments that every ``from_pretrained`` takes."""

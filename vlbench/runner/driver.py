@@ -18,6 +18,7 @@ from vlbench.adapter import LoadOptions
 from vlbench.data.overlaps import DATASET, exposure
 from vlbench.data.roots import open_root
 from vlbench.errors import DataError, UnsupportedTask
+from vlbench.fingerprints import remembered_fingerprint
 from vlbench.leaderboard.store import write_result
 from vlbench.runner.engine import LocalEngine
 from vlbench.runner.journal import Journal
@@ -226,7 +227,7 @@ def _run_all(
     reporter: Reporter,
 ) -> tuple[list[Result], set[str]]:
     """Run what has no finished result yet; another process at the same run is waited for."""
-    finished = Finished(resolved, adapter, adapter.fingerprint(), options)
+    finished = Finished(resolved, adapter, remembered_fingerprint(adapter), options)
     signatures = sorted(run.signature for run in runs)
     identity = content_key(
         finished.fingerprint, finished.settings(), adapter.dtype, adapter.preprocessing(), signatures
