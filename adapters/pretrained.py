@@ -13,7 +13,7 @@ from vlbench.adapter import CAPABILITIES, Adapter
 from vlbench.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     import torch
 
@@ -168,6 +168,23 @@ class ByClass(Pretrained):
     def capabilities(cls, options: LoadOptions) -> frozenset[str]:
         """Return what the checkpoint's class can do."""
         return frozenset(cls.capabilities_of[cls.kind(options)])
+
+
+def activation_notes(name: str, activations: Iterable[str]) -> list[str]:
+    """Return what must be said of the towers' ``activations`` in a CLIP checkpoint of this name.
+
+    OpenAI trained with QuickGELU; with another activation their weights load and lose points in silence.
+    """
+    found = set(activations)
+    if "quick_gelu" in found and len(found) > 1:
+        others = ", ".join(sorted(found - {"quick_gelu"}))
+        return [f"{name}: one tower computes QuickGELU, the other {others}; was the configuration changed?"]
+    if found and "quick_gelu" not in found and "openai" in name.lower():
+        return [
+            f"{name} is named after OpenAI, whose weights need QuickGELU, and its configuration says "
+            f"{', '.join(sorted(found))}; if they are OpenAI's, its scores are too low"
+        ]
+    return []
 
 
 def keep_only(adapter: Adapter, capabilities: frozenset[str]) -> None:

@@ -100,6 +100,8 @@ def evaluate(
     check_images(runs, options.allow_missing, reporter)
     attach_scoring_models(runs, plugins, load.device, options.seed)
     adapter = resolved.adapter(load)
+    for note in adapter.notes():
+        reporter.warn(note)
     if adapter.random_weights:
         reporter.warn(f"{model} has random weights: its scores say nothing about a trained model")
     tell_exposure(model, trained_on(resolved, adapter), runs, reporter)
