@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from vlbench import hub
 from vlbench.adapter import Adapter
 from vlbench.errors import ModelError
 from vlbench.hookspecs import hookimpl
@@ -97,6 +98,11 @@ class Builtin(Adapter):
 
         objectives = ModelConfig.read(cls.folder(options)).objectives
         return frozenset(name for objective in objectives for name in CAPABILITIES_OF.get(objective, ()))
+
+    @classmethod
+    def checkpoint_files(cls, options: LoadOptions) -> Sequence[Path]:
+        """Return the files of the checkpoint folder."""
+        return hub.stored_files(str(cls.folder(options)), None)
 
     def load(self) -> None:
         """Load weights, config and tokenizer."""

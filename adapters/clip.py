@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vlbench.adapters import trimming
-from vlbench.adapters.pretrained import Pretrained, config_of, described, marked, padded
+from vlbench.adapters.pretrained import Pretrained, activation_notes, config_of, described, marked, padded
 from vlbench.errors import ModelError, UsageError
 from vlbench.hookspecs import hookimpl
 from vlbench.specs import AdapterSpec
@@ -76,6 +76,10 @@ class Clip(Pretrained):
         """Return the image transform and the tokenizer, as text."""
         return self._encoder.preprocessing()
 
+    def notes(self) -> Sequence[str]:
+        """Return a warning of a CLIP whose configuration lacks the activation that its weights need."""
+        return self._encoder.notes
+
     def prepare_image(self, image: Image.Image) -> torch.Tensor:
         """Return float32 (3, H, W), as the checkpoint's own processor makes it."""
         return self._encoder.prepare_image(image)
@@ -125,6 +129,14 @@ class _Transformers:
             self.logit_scale = float(self.model.logit_scale.detach().float().exp())
         else:
             self.logit_scale = 1.0 / float(self.model.temperature.detach().float())
+        towers = (self.model.config.vision_config, self.model.config.text_config)
+        activations = [str(tower.hidden_act) for tower in towers] if kind == "clip" else []
+        # A folder that was saved again says where its weights came from.
+        origin = str(config_of(folder).get("_name_or_path") or "")
+        given = adapter.options.checkpoint
+        # Of a folder its own name counts, not where it lies.
+        names = [Path(given).name if Path(given).is_dir() else given, origin]
+        self.notes = next((found for name in names if (found := activation_notes(name, activations))), [])
 
     def preprocessing(self) -> str:
         return described(self._images, self._tokenizer, self._rule, self._limit)
@@ -153,7 +165,9 @@ class _Transformers:
 
 
 class _OpenAI:
-    """A CLIP model in OpenAI's own archive, built by open_clip's code for it."""
+    """A CLIP model in OpenAI's own archive, built by open_clip's code for it, with QuickGELU."""
+
+    notes: Sequence[str] = ()
 
     def __init__(self, path: Path, device: str, dtype: str, trim: bool) -> None:
         import open_clip

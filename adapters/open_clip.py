@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from vlbench import hub
 from vlbench.adapter import Adapter
 from vlbench.adapters import trimming
-from vlbench.adapters.pretrained import padded, stopped
+from vlbench.adapters.pretrained import activation_notes, padded, stopped
 from vlbench.adapters.written import Written, by_decoding, distinct_pixels, log_probabilities
 from vlbench.errors import ModelError
 from vlbench.hookspecs import hookimpl
@@ -104,6 +104,21 @@ class OpenCLIP(Adapter):
             raise ModelError(f"{folder / CONFIG} cannot be read as a configuration of open_clip ({error!r})") from error
         return found
 
+    @classmethod
+    def checkpoint_files(cls, options: LoadOptions) -> Sequence[Path]:
+        """Return the files of the folder or the cached repository, and the weights that ``pretrained`` names.
+
+        Weights by a tag lie where open_clip puts them: they are hashed each time.
+        """
+        from pathlib import Path
+
+        weights = options.arguments.get("pretrained", "")
+        if weights and not Path(weights).is_file():
+            return ()
+        place = options.checkpoint.removeprefix("local-dir:").removeprefix("hf-hub:")
+        stored = hub.stored_files(place, None) if _claims(Path(place)) or ":" in options.checkpoint else []
+        return [*stored, *([Path(weights)] if weights else [])]
+
     def load(self) -> None:
         """Build model, preprocessing and tokenizer; raises ``ModelError`` with the remedies."""
         import open_clip
@@ -171,7 +186,15 @@ class OpenCLIP(Adapter):
         import open_clip
 
         tags = open_clip.list_pretrained_tags_by_model(architecture)
-        if pretrained in tags or Path(pretrained).exists():
+        if pretrained in tags:
+            quick = (open_clip.get_pretrained_cfg(architecture, pretrained) or {}).get("quick_gelu", False)
+            if quick and not self._config(architecture).get("quick_gelu", False):
+                raise ModelError(
+                    f"the weights {pretrained} need QuickGELU, which {architecture} does not compute: they would lose "
+                    f"points in silence; use open_clip:{architecture}-quickgelu/{pretrained}"
+                )
+            return
+        if Path(pretrained).exists():
             return
         if "." in pretrained or "/" in pretrained:
             raise ModelError(f"weights file {pretrained} does not exist (--model-arg pretrained=FILE)")
@@ -182,6 +205,15 @@ class OpenCLIP(Adapter):
         """Return the image transform and the tokenizer's context length, as text."""
         tokenizer = f"{type(self._tokenizer).__name__}:{getattr(self._tokenizer, 'context_length', None)}"
         return json.dumps([repr(self._transform), tokenizer, self._architecture.startswith("local-dir:")])
+
+    def notes(self) -> Sequence[str]:
+        """Return a warning of OpenAI's weights, by their name, in an architecture without QuickGELU."""
+        from pathlib import Path
+
+        quick = self._config(self.options.checkpoint).get("quick_gelu", False)
+        places = (self.options.checkpoint, self.options.arguments.get("pretrained", ""))
+        name = " ".join(Path(place).name for place in places if place)
+        return activation_notes(name, ["quick_gelu" if quick else "gelu"])
 
     def prepare_image(self, image: Image.Image) -> torch.Tensor:
         """Return float32 (3, H, W), normalised."""

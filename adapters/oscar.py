@@ -6,6 +6,7 @@ import pickle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from vlbench import hub
 from vlbench.adapter import Adapter
 from vlbench.adapters.oscar_features import RegionFolder, Regions
 from vlbench.adapters.pretrained import config_of, described, keep_only, marked, padded, stopped
@@ -64,6 +65,11 @@ class Oscar(Adapter):
     def capabilities(cls, options: LoadOptions) -> frozenset[str]:
         """Return what the checkpoint's head can do; raises ``ModelError`` for another head."""
         return _head(_state(Path(options.checkpoint)), options.checkpoint)
+
+    @classmethod
+    def checkpoint_files(cls, options: LoadOptions) -> Sequence[Path]:
+        """Return the files of the checkpoint folder."""
+        return hub.stored_files(options.checkpoint, None)
 
     def load(self) -> None:
         """Load weights, vocabulary and the index of the features; raises ``ModelError`` and ``UsageError``."""

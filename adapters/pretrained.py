@@ -13,7 +13,7 @@ from vlbench.adapter import CAPABILITIES, Adapter
 from vlbench.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     import torch
 
@@ -58,6 +58,16 @@ class Pretrained(Adapter):
                 f"{checkpoint or '(nothing)'} is neither a checkpoint folder nor a hub repository ORG/NAME"
             )
         return hub.config_folder(checkpoint, revision)
+
+    @classmethod
+    def checkpoint_files(cls, options: LoadOptions) -> Sequence[Path]:
+        """Return the files of the folder, or of the repository as far as they are in the cache.
+
+        None where they do not decide alone: beside code of others, and for adapters on weights that lie elsewhere.
+        """
+        stored = hub.stored_files(options.checkpoint, options.revision)
+        alone = options.arguments.get("trust_remote_code", "no") == "no"
+        return stored if alone and not any(file.name == "adapter_config.json" for file in stored) else ()
 
     @property
     def switches(self) -> dict[str, Any]:
@@ -161,6 +171,23 @@ class ByClass(Pretrained):
     def capabilities(cls, options: LoadOptions) -> frozenset[str]:
         """Return what the checkpoint's class can do."""
         return frozenset(cls.capabilities_of[cls.kind(options)])
+
+
+def activation_notes(name: str, activations: Iterable[str]) -> list[str]:
+    """Return what must be said of the towers' ``activations`` in a CLIP checkpoint of this name.
+
+    OpenAI trained with QuickGELU; with another activation their weights load and lose points in silence.
+    """
+    found = set(activations)
+    if "quick_gelu" in found and len(found) > 1:
+        others = ", ".join(sorted(found - {"quick_gelu"}))
+        return [f"{name}: one tower computes QuickGELU, the other {others}; was the configuration changed?"]
+    if found and "quick_gelu" not in found and "openai" in name.lower():
+        return [
+            f"{name} is named after OpenAI, whose weights need QuickGELU, and its configuration says "
+            f"{', '.join(sorted(found))}; if they are OpenAI's, its scores are too low"
+        ]
+    return []
 
 
 def keep_only(adapter: Adapter, capabilities: frozenset[str]) -> None:

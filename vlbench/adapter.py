@@ -23,10 +23,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from vlbench.errors import UsageError
+from vlbench.fingerprints import file_identities, module_fingerprint
 from vlbench.types import Choose, EmbedImage, EmbedText, Generate, LogLikelihood, Match, Request, content_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     import numpy.typing as npt
     from PIL import Image
@@ -91,6 +93,7 @@ class Adapter:
             raise UsageError(f"unknown --model-arg {unknown[0]!r} for {type(self).__name__}; it takes: {known}")
         self.device = self.options.device
         self.dtype = self.resolve_dtype(self.options.dtype)
+        self.files_at_load = file_identities(self.checkpoint_files(self.options))
         self.load()
 
     def load(self) -> None:
@@ -110,12 +113,18 @@ class Adapter:
         """
         return frozenset(name for name in CAPABILITIES if getattr(cls, name) is not getattr(Adapter, name))
 
+    @classmethod
+    def checkpoint_files(cls, options: LoadOptions) -> Sequence[Path]:
+        """Return the local files that decide the weights, so that files hashed once are not hashed again.
+
+        By default none: the weights are hashed each time.
+        """
+        return ()
+
     def fingerprint(self) -> str:
         """Return ``sha256:…`` over weight bytes and config; over the class's source where there is no ``model``."""
         arguments = dict(self.options.arguments)
         if self.model is not None:
-            from vlbench.fingerprints import module_fingerprint
-
             return module_fingerprint(self.model)
         try:
             source = inspect.getsource(type(self))

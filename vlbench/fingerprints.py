@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import inspect
+import uuid
+from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vlbench.types import content_key
+
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     import torch
+
+    from vlbench.adapter import Adapter
+
+PACKAGES = ("torch", "transformers", "open_clip_torch", "safetensors")
+"""Packages whose code turns the bytes of a file into the weights of a model."""
 
 
 def module_fingerprint(module: torch.nn.Module) -> str:
@@ -20,3 +34,57 @@ def module_fingerprint(module: torch.nn.Module) -> str:
         if value.numel():
             digest.update(memoryview(value.reshape(-1).view(torch.uint8).numpy()))
     return "sha256:" + digest.hexdigest()
+
+
+def file_identities(files: Iterable[Path]) -> Mapping[str, tuple[int, ...]]:
+    """Return inode, size, and times of change in ns by path, links followed; files that are not there are left out.
+
+    The time of a change of the inode (``ctime``) tells a file that was written and given its old time of modification.
+    """
+    found: dict[str, tuple[int, ...]] = {}
+    for file in files:
+        with contextlib.suppress(OSError):
+            path = file.resolve()
+            known = path.stat()
+            found[str(path)] = (known.st_dev, known.st_ino, known.st_size, known.st_mtime_ns, known.st_ctime_ns)
+    return found
+
+
+def remembered_fingerprint(adapter: Adapter) -> str:
+    """Return ``adapter.fingerprint()``, from the cache where its files have been hashed as they are.
+
+    Entries lie in ``fingerprints/`` of the cache folder under the identities of the files and all else that decides
+    which weights come of them. For an adapter as it was loaded: weights that were changed since are not seen. A cache
+    that cannot be written costs time and nothing else.
+    """
+    before, now = adapter.files_at_load, file_identities(adapter.checkpoint_files(adapter.options))
+    # What was written while the model was loaded may have come too late for it; what was fetched meanwhile had not.
+    if adapter.random_weights or not now or not before.items() <= now.items():
+        return adapter.fingerprint()
+    from vlbench.data.scenes.cache import cache_folder
+
+    options = adapter.options
+    settings = [options.checkpoint, options.revision, adapter.dtype, dict(options.arguments)]
+    key = content_key(now, settings, _sources(type(adapter)), [metadata.version(name) for name in PACKAGES])
+    path = cache_folder() / "fingerprints" / f"{key}.txt"
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        known = path.read_text(encoding="utf-8")
+        if known.startswith("sha256:") and len(known) == len("sha256:") + 64:
+            return known
+    fingerprint = adapter.fingerprint()
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{key}.{uuid.uuid4().hex[:12]}")
+        part.write_text(fingerprint, encoding="utf-8")
+        part.replace(path)
+    return fingerprint
+
+
+def _sources(kind: type[Adapter]) -> list[str]:
+    """Return name and digest of the module of each class that ``kind`` is made of: it decides what is loaded."""
+    found = []
+    for base in kind.__mro__[:-1]:
+        with contextlib.suppress(OSError, TypeError):
+            digest = hashlib.sha256(Path(inspect.getfile(base)).read_bytes()).hexdigest()
+            found.append(f"{base.__module__}.{base.__qualname__} {digest}")
+    return found

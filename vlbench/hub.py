@@ -86,6 +86,22 @@ def config_folder(repository: str, revision: str | None, name: str = "config.jso
         raise ModelError(f"cannot load {reason(error, Repository(repository, revision))}") from error
 
 
+def stored_files(checkpoint: str, revision: str | None) -> list[Path]:
+    """Return the files of a checkpoint that are on this machine: a folder's, one file, or a cached repository's."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    path = Path(checkpoint)
+    if not path.exists() and is_repository(checkpoint):
+        try:
+            path = Path(snapshot_download(checkpoint, revision=revision, local_files_only=True))
+        except (LocalEntryNotFoundError, HfHubHTTPError, ValueError, OSError):
+            return []
+    if path.is_file():
+        return [path]
+    return sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() and checkpoint else []
+
+
 def reason(error: BaseException, repository: Repository) -> str:
     """Say in one line that begins with the repository what went wrong: the hub's part in it, else the error itself."""
     return explain(error, repository) or f"{repository}: {first_line(error)}"

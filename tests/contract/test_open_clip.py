@@ -64,11 +64,13 @@ def test_the_seed_makes_the_random_model(loaded: OpenCLIP) -> None:
 def test_local_weights_are_loaded(loaded: OpenCLIP, tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
-    file = tmp_path / "weights.safetensors"
+    file = tmp_path / "weights-openai.safetensors"
     save_file({name: tensor.contiguous() for name, tensor in loaded.model.state_dict().items()}, file)
     again = OpenCLIP(LoadOptions(checkpoint=ARCHITECTURE, seed=7, arguments={"pretrained": str(file)}))
     assert again.fingerprint() == loaded.fingerprint()
     assert not again.random_weights
+    assert not loaded.notes()
+    assert "is named after OpenAI, whose weights need QuickGELU" in again.notes()[0]
 
 
 @pytest.mark.parametrize(
@@ -76,6 +78,8 @@ def test_local_weights_are_loaded(loaded: OpenCLIP, tmp_path: Path) -> None:
     [
         ("ViT-B-23", "none", "no architecture 'ViT-B-23'; did you mean"),
         ("ViT-B-32", "", "names no weights"),
+        ("ViT-B-32/openai", "", "openai need QuickGELU, .* use open_clip:ViT-B-32-quickgelu/openai"),
+        ("ViT-B-32", "openai", "openai need QuickGELU, .* use open_clip:ViT-B-32-quickgelu/openai"),
         ("ViT-B-32/openia", "", "no weights 'openia' for ViT-B-32; its tags: openai"),
         ("ViT-B-32", "no/such/file.pt", "weights file no/such/file.pt does not exist"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -240,3 +241,17 @@ def test_an_archive_takes_no_arguments(tmp_path: Path) -> None:
     (tmp_path / "model.pt").write_bytes(b"")
     with pytest.raises(UsageError, match="no --model-arg but trim applies"):
         Clip(LoadOptions(checkpoint=str(tmp_path / "model.pt"), arguments={"compile": "yes"}))
+
+
+def test_a_configuration_without_the_activation_of_its_weights_is_named(tmp_path: Path) -> None:
+    def notes(folder: Path, vision: str, text: str) -> Sequence[str]:
+        path = checkpoints.clip(folder) / "config.json"
+        config = json.loads(path.read_text())
+        config["vision_config"]["hidden_act"], config["text_config"]["hidden_act"] = vision, text
+        path.write_text(json.dumps(config))
+        return Clip(LoadOptions(checkpoint=str(folder))).notes()
+
+    assert not notes(tmp_path / "openai-clip", "quick_gelu", "quick_gelu")
+    assert "its configuration says gelu" in notes(tmp_path / "openai-clip", "gelu", "gelu")[0]
+    assert "one tower computes QuickGELU, the other gelu" in notes(tmp_path / "mixed", "quick_gelu", "gelu")[0]
+    assert not notes(tmp_path / "laion-clip", "gelu", "gelu")

@@ -18,6 +18,7 @@ from vlbench.adapter import LoadOptions
 from vlbench.data.overlaps import DATASET, exposure
 from vlbench.data.roots import open_root
 from vlbench.errors import DataError, UnsupportedTask
+from vlbench.fingerprints import remembered_fingerprint
 from vlbench.leaderboard.store import write_result
 from vlbench.runner.engine import LocalEngine
 from vlbench.runner.journal import Journal
@@ -98,6 +99,8 @@ def evaluate(
     check_images(runs, options.allow_missing, reporter)
     attach_scoring_models(runs, plugins, load.device, options.seed)
     adapter = resolved.adapter(load)
+    for note in adapter.notes():
+        reporter.warn(note)
     if adapter.random_weights:
         reporter.warn(f"{model} has random weights: its scores say nothing about a trained model")
     tell_exposure(model, trained_on(resolved, adapter), runs, reporter)
@@ -225,7 +228,7 @@ def _run_all(
     reporter: Reporter,
 ) -> tuple[list[Result], set[str]]:
     """Run what has no finished result yet; another process at the same run is waited for."""
-    finished = Finished(resolved, adapter, adapter.fingerprint(), options)
+    finished = Finished(resolved, adapter, remembered_fingerprint(adapter), options)
     signatures = sorted(run.signature for run in runs)
     identity = content_key(
         finished.fingerprint, finished.settings(), adapter.dtype, adapter.preprocessing(), signatures

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from vlbench.adapter import Adapter, LoadOptions
 from vlbench.errors import UsageError
+from vlbench.fingerprints import remembered_fingerprint
 from vlbench.resolve import resolve_model
 from vlbench.runner.engine import LocalEngine
 from vlbench.runner.journal import Journal
@@ -92,7 +93,7 @@ def _load(name: str, plugins: Plugins, device: str, seed: int) -> ScoringModel:
     if lacking:
         raise UsageError(f"{name} cannot score captions: it lacks {' and '.join(sorted(lacking))}")
     adapter = resolved.adapter(options)
-    digest = content_key(adapter.fingerprint(), adapter.preprocessing(), adapter.dtype)
+    digest = content_key(remembered_fingerprint(adapter), adapter.preprocessing(), adapter.dtype)
     return ScoringModel(resolved.name, adapter, digest)
 
 
