@@ -143,6 +143,15 @@ _VISUAL_GENOME = (
         default=False,
     ),
     TaskSpec(
+        "vg_region_caption",
+        "Visual Genome: a caption for the crop of a region, against its phrase",
+        "vlbench.tasks.genome_captioning:VgRegionCaption",
+        "visual_genome",
+        "CIDEr",
+        "generate",
+        default=False,
+    ),
+    TaskSpec(
         "vg_qa",
         "Visual Genome: open questions, exact match after the VQA normalisation",
         "vlbench.tasks.genome:VgQa",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -11,6 +12,7 @@ import numpy as np
 
 from vlbench.data import coco, nocaps
 from vlbench.data.source import LocalFolder
+from vlbench.errors import DataError
 from vlbench.metrics.captions import METRICS, score_captions
 from vlbench.metrics.document_frequencies import DocumentFrequencies, read_document_frequencies
 from vlbench.task import Protocol, Rounds, Task
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from vlbench.data.source import DataRoot
+    from vlbench.metrics.captions import CaptionScores
 
 _MEANS = ("ROUGE_L", "CIDEr", "CIDEr_original", "SPICE")
 
@@ -100,12 +103,29 @@ class Captioning(Task[CaptionedImage]):
         return self._rows(dataset, [responses[request.key] for request in asked])
 
     def predictions(self, path: Path, dataset: Dataset[CaptionedImage]) -> Mapping[str, str]:
-        """Read ``[{"image_id": …, "caption": …}]`` with exactly the images of the dataset."""
+        """Read ``[{"image_id": …, "caption": …}]`` with exactly the images of the dataset.
+
+        Raises ``DataError`` where they are others, and for a split without captions to score against.
+        """
+        if _unlabelled(dataset):
+            raise DataError(
+                f"{self.name}: split {dataset.split} has no captions to score against; choose another --split"
+            )
         return read_predictions(path, [sample.image_id for sample in dataset.samples], "image_id", "caption")
 
     def score_predictions(self, predictions: Mapping[str, str], dataset: Dataset[CaptionedImage]) -> list[SampleRow]:
         """Score captions by image id."""
         return self._rows(dataset, [Generated(predictions[sample.image_id]) for sample in dataset.samples])
+
+    def submission(self, rows: Sequence[SampleRow], dataset: Dataset[CaptionedImage]) -> tuple[str, bytes] | None:
+        """Return the captions of a split without public ones in the results format of COCO; None for any other."""
+        if not _unlabelled(dataset):
+            return None
+        captions = [
+            {"image_id": int(row.sample_id) if row.sample_id.isdecimal() else row.sample_id, "caption": row.response}
+            for row in rows
+        ]
+        return f"{self.name}_{dataset.split}.json", json.dumps(captions).encode()
 
     def scoring_rounds(self, dataset: Dataset[CaptionedImage], rows: Sequence[SampleRow], model: str) -> Rounds:
         """Embed images, captions and references, and add CLIPScore and RefCLIPScore to the rows."""
@@ -154,6 +174,11 @@ class Captioning(Task[CaptionedImage]):
 
     def notes(self, dataset: Dataset[CaptionedImage], limit: int | None) -> Sequence[str]:
         """Say where CIDEr's document frequencies are not those of the whole split."""
+        if _unlabelled(dataset):
+            if limit is None and not dataset.partial:
+                return ()
+            asked = f"only {dataset.counts['images']} images were captioned"
+            return (f"{asked}: the evaluation server takes only a file with all images of the split",)
         if self._frequencies is not None:
             images = self._frequencies[0].images
             return (f"CIDEr's document frequencies are those of {images} images in {self.arguments['df']}",)
@@ -165,18 +190,16 @@ class Captioning(Task[CaptionedImage]):
         )
 
     def _rows(self, dataset: Dataset[CaptionedImage], responses: Sequence[Response]) -> list[SampleRow]:
-        samples = dataset.samples
         texts = [response.text.strip() if isinstance(response, Generated) else "" for response in responses]
-        scored = score_captions(
-            {sample.image_id: text for sample, text in zip(samples, texts, strict=True)},
-            {sample.image_id: [caption.text for caption in sample.captions] for sample in samples},
-            meteor="off" if self._meteor == "off" else "auto",
-            spice="auto" if self._spice == "auto" else "off",
-            frequencies=self._frequencies[0] if self._frequencies else None,
-        )
-        self._reasons, self._broken = scored.reasons, scored.broken
+        if _unlabelled(dataset):
+            scored = None
+            reason = f"split {dataset.split} has no public captions; the evaluation server scores the submission file"
+            self._reasons = dict.fromkeys(METRICS, reason)
+        else:
+            scored = self._scored(dataset.samples, texts)
+            self._reasons, self._broken = scored.reasons, scored.broken
         rows = []
-        for i, (sample, response) in enumerate(zip(samples, responses, strict=True)):
+        for i, (sample, response) in enumerate(zip(dataset.samples, responses, strict=True)):
             reason = response.reason if isinstance(response, Failure) else ""
             rows.append(
                 SampleRow(
@@ -184,13 +207,27 @@ class Captioning(Task[CaptionedImage]):
                     image_id=sample.image_id,
                     response=texts[i],
                     status="failed" if reason else "ok",
-                    scores={name: values[i] for name, values in scored.per_image.items()},
+                    scores={name: values[i] for name, values in scored.per_image.items()} if scored else {},
                     slices={"domain": sample.domain} if sample.domain else {},
-                    statistics=scored.statistics[i],
+                    statistics=scored.statistics[i] if scored else {},
                     reason=reason,
                 )
             )
         return rows
+
+    def _scored(self, samples: Sequence[CaptionedImage], texts: Sequence[str]) -> CaptionScores[str]:
+        return score_captions(
+            {sample.image_id: text for sample, text in zip(samples, texts, strict=True)},
+            {sample.image_id: [caption.text for caption in sample.captions] for sample in samples},
+            meteor="off" if self._meteor == "off" else "auto",
+            spice="auto" if self._spice == "auto" else "off",
+            frequencies=self._frequencies[0] if self._frequencies else None,
+        )
+
+
+def _unlabelled(dataset: Dataset[CaptionedImage]) -> bool:
+    """Tell whether the split has no captions to score against."""
+    return not any(sample.captions for sample in dataset.samples)
 
 
 def _with_clip_scores(row: SampleRow, answers: Sequence[Response], model: str) -> SampleRow:
@@ -198,12 +235,16 @@ def _with_clip_scores(row: SampleRow, answers: Sequence[Response], model: str) -
     from vlbench.metrics.clipscore import clip_score, ref_clip_score
 
     score = with_references = 0.0
+    # Image and caption, and then the references, if there are any.
+    has_references = len(answers) > 2
     failure = next((answer.reason for answer in answers if isinstance(answer, Failure)), "")
     if row.status == "ok" and not failure:
         vectors = [answer.vector for answer in answers if isinstance(answer, Embedding)]
         score = clip_score(vectors[0], vectors[1])
-        with_references = ref_clip_score(score, vectors[1], np.stack(vectors[2:]))
-    scores = {**row.scores, f"CLIPScore[{model}]": score, f"RefCLIPScore[{model}]": with_references}
+        with_references = ref_clip_score(score, vectors[1], np.stack(vectors[2:])) if has_references else 0.0
+    scores = {**row.scores, f"CLIPScore[{model}]": score}
+    if has_references:
+        scores[f"RefCLIPScore[{model}]"] = with_references
     if row.status == "ok" and failure:
         return dataclasses.replace(row, scores=scores, status="failed", reason=f"{model}: {failure}")
     return dataclasses.replace(row, scores=scores)
@@ -231,7 +272,7 @@ class NoCaps(Captioning):
     dataset = nocaps.NAME
 
     def load(self, root: DataRoot, split: str | None, limit: int | None) -> Dataset[CaptionedImage]:
-        """Read captions; no image is opened."""
+        """Read captions, of the test split only the images; no image is opened."""
         return nocaps.load_nocaps(root.folder(self.dataset), split, limit)
 
     def load_references(self, path: Path, split: str | None = None) -> Dataset[CaptionedImage]:

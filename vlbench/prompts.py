@@ -26,6 +26,7 @@ ARGUMENTS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     CHAT: {
         "coco_caption": {"prompt": "Describe this image in one short sentence."},
         "nocaps": {"prompt": "Describe this image in one short sentence."},
+        "vg_region_caption": {"prompt": "Describe this image in one short phrase."},
         "vqa": {"prompt": "{question}\nAnswer the question with a single word or phrase."},
         "vg_qa": {"prompt": "{question}\nAnswer the question with a single word or phrase."},
         "gqa": {"prompt": "{question}\nAnswer the question with a single word or phrase."},

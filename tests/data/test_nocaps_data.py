@@ -95,7 +95,10 @@ def test_other_splits_and_other_folders(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no nocaps annotations for split val"):
         load_nocaps(LocalFolder(tmp_path))
     path = layouts.nocaps(tmp_path)
-    with pytest.raises(UsageError, match="unknown split 'test' of nocaps; it has: val"):
-        load_nocaps(LocalFolder(tmp_path), "test")
-    with pytest.raises(UsageError, match="unknown split 'test'"):
+    with pytest.raises(UsageError, match="unknown split 'train' of nocaps; it has: val, test"):
+        load_nocaps(LocalFolder(tmp_path), "train")
+    with pytest.raises(UsageError, match="no references of split 'test' of nocaps; there are of: val"):
         load_references(path, "test")
+    layouts.write(tmp_path / "nocaps_test_image_info.json", {"images": [{"id": 1, "file_name": "a.jpg"}] * 2})
+    with pytest.raises(DataError, match="duplicate image ids 1"):
+        load_nocaps(LocalFolder(tmp_path), "test")

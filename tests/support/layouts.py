@@ -427,6 +427,18 @@ def nocaps_document() -> Json:
     return {"info": {}, "licenses": [], "images": images, "annotations": annotations}
 
 
+def nocaps_test(root: Path) -> Path:
+    """Write the test split, which has images alone, without domains and captions, and return its file."""
+    document = nocaps_document()
+    del document["annotations"]
+    for image in document["images"]:
+        del image["domain"]
+        picture(root / "test" / image["file_name"], "red")
+    path = root / "nocaps_test_image_info.json"
+    write(path, document)
+    return path
+
+
 def nocaps(root: Path, folder: str = "val") -> Path:
     """Write the val split and return its file."""
     for image, colour in zip(nocaps_document()["images"], ("red", "green", "blue", "white"), strict=True):

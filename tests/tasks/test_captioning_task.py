@@ -180,6 +180,26 @@ def test_captions_are_tokenised_once_for_all_metrics(root: DataRoot, monkeypatch
     assert calls == [3 + 7]
 
 
+def test_the_test_split_of_nocaps_makes_a_submission(tmp_path: Path) -> None:
+    layouts.nocaps_test(tmp_path)
+    task = NoCaps()
+    dataset = task.load(DataRoot(tmp_path), "test", None)
+    assert dataset.counts == {"images": 4, "captions": 0} and dataset.partial
+    assert all(image.load().size == (8, 6) for image in task.images(dataset))
+    rows = drive(task, dataset, task.protocol(frozenset({"generate"})), lambda _: Generated(" a red thing "))
+    metrics = task.aggregate(rows, dataset)
+    assert {metric.value for metric in metrics.values()} == {None}
+    assert "split test has no public captions; the evaluation server" in (metrics["CIDEr"].reason or "")
+    made = task.submission(rows, dataset)
+    assert made is not None and made[0] == "nocaps_test.json"
+    assert json.loads(made[1]) == [{"image_id": i, "caption": "a red thing"} for i in range(4)]
+    assert "takes only a file with all images" in task.notes(dataset, None)[0]
+    with pytest.raises(DataError, match="nocaps: split test has no captions to score against"):
+        task.predictions(tmp_path / "none.json", dataset)
+    layouts.nocaps(tmp_path)
+    assert task.submission(rows, task.load(DataRoot(tmp_path), None, None)) is None
+
+
 def test_nocaps_by_domain(tmp_path: Path) -> None:
     """Domains share the document frequencies of the split, so the value of all images is the mean over images."""
     layouts.nocaps(tmp_path)

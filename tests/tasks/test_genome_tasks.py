@@ -15,6 +15,7 @@ from vlbench.data.source import DataRoot
 from vlbench.errors import DataError, UnsupportedTask, UsageError
 from vlbench.runner.manifest import signature
 from vlbench.tasks.genome import Probing, VgAttributes, VgQa, VgRelations, exact_match
+from vlbench.tasks.genome_captioning import VgRegionCaption
 from vlbench.tasks.genome_retrieval import VgRegionRetrieval
 from vlbench.testing import TaskContract
 from vlbench.testing.tasks import drive
@@ -51,6 +52,12 @@ class TestRegionRetrievalContract(OnGenome):
     @pytest.fixture
     def task(self) -> VgRegionRetrieval:
         return VgRegionRetrieval()
+
+
+class TestRegionCaptionContract(OnGenome):
+    @pytest.fixture
+    def task(self) -> VgRegionCaption:
+        return VgRegionCaption({"meteor": "off"})
 
 
 class TestVgQaContract(OnGenome):
@@ -109,6 +116,39 @@ def test_an_equal_phrase_is_right_for_all_its_regions(root: DataRoot) -> None:
     }
     assert [row.image_id for row in rows] == ["1", "1", "2", "2"] * 2
     assert task.aggregate(rows, dataset)["text_to_image_recall@1"].value == 0.875
+
+
+def test_a_caption_of_a_region_is_scored_against_its_phrase(root: DataRoot, tmp_path: Path) -> None:
+    """Four regions, told apart by the size of their crops: three captions are the phrase itself, one has no word of it.
+
+    Bleu_1 by hand: phrases of 4, 5, 4 and 3 words, of which the wrong one has 3: 13 of 16 words.
+    """
+    task = VgRegionCaption({"meteor": "off"})
+    dataset = task.load(root, None, None)
+    phrases = {s.image.load().size + (s.image.name,): s.captions[0].text for s in dataset.samples}
+
+    def answer(request: Request) -> Response:
+        assert isinstance(request, Generate)
+        (image,) = request.images
+        phrase = phrases[image.load().size + (image.name,)]
+        return Generated("two big dogs" if phrase == "a red car" else phrase)
+
+    protocol = task.protocol(frozenset({"generate"}))
+    assert "|per_image:5|" in signature(task, dataset, protocol, None)
+    rows = drive(task, dataset, protocol, answer)
+    assert [(row.sample_id, row.image_id) for row in rows] == [
+        ("1/10", "1"),
+        ("1/12", "1"),
+        ("2/20", "2"),
+        ("2/21", "2"),
+    ]
+    words = [len(s.captions[0].text.split()) for s in dataset.samples]
+    metrics = task.aggregate(rows, dataset)
+    assert metrics["Bleu_1"].value == pytest.approx((sum(words) - 3) / sum(words))
+    write(tmp_path / "a.json", [{"image_id": r.sample_id, "caption": r.response} for r in rows])
+    scored = task.score_predictions(task.predictions(tmp_path / "a.json", dataset), dataset)
+    assert [row.scores for row in scored] == [row.scores for row in rows]
+    assert "|per_image:5|" in signature(task, dataset, task.predictions_protocol(), None)
 
 
 def test_matching_alone_ranks_regions_by_the_same_rule(root: DataRoot) -> None:
