@@ -40,13 +40,14 @@ class Pretrained(Adapter):
     """Base of adapters whose checkpoints are folders or repositories of transformers.
 
     ``--model-arg attn=eager|sdpa|flash_attention_2`` chooses the attention, ``trust_remote_code=yes`` runs code that a
-    repository brings, ``compile=yes`` compiles the model, ``pretrained=none`` makes a random one from the run's seed.
+    repository brings, ``compile=yes`` compiles the model, ``pretrained=none`` makes a random one from the run's seed,
+    ``device_map=auto`` spreads the weights over the devices of the machine.
     """
 
     unused: ClassVar[tuple[str, ...]] = ()
     """Beginnings of the names of weights that the adapter does not read, which a checkpoint may lack."""
 
-    argument_names = ("attn", "compile", "pretrained", "trust_remote_code")
+    argument_names = ("attn", "compile", "device_map", "pretrained", "trust_remote_code")
 
     @classmethod
     def config_folder(cls, checkpoint: str, revision: str | None) -> Path:
@@ -89,10 +90,14 @@ class Pretrained(Adapter):
 
         attention = self.options.arguments.get("attn")
         chosen = {"attn_implementation": attention} if attention else {}
+        spread = self.options.arguments.get("device_map")
+        placed = {"device_map": spread} if spread else {}
         dtype = getattr(torch, self.dtype)
         if self.options.arguments.get("pretrained") not in (None, "none"):
             raise UsageError("--model-arg pretrained takes none (a random model); weights are named by --model")
         self.random_weights = self.options.arguments.get("pretrained") == "none"
+        if spread and self.random_weights:
+            raise UsageError("--model-arg device_map spreads weights as they are loaded; a random model has none")
         with self.loading():
             if self.random_weights:
                 from transformers import AutoConfig
@@ -109,6 +114,7 @@ class Pretrained(Adapter):
                     dtype=dtype,
                     output_loading_info=True,
                     **chosen,
+                    **placed,
                     **self.switches,
                     **arguments,
                 )
@@ -118,9 +124,20 @@ class Pretrained(Adapter):
                         f"{self.options.checkpoint} lacks {len(missing)} weights of {kind.__name__}, "
                         f"first {missing[0]}; is it a checkpoint of another class?"
                     )
-        model = model.to(self.device).eval()
+        if spread:
+            if any(weight.device.type == "meta" for weight in model.parameters()):
+                raise ModelError(
+                    f"{self.options.checkpoint} does not fit into the memory of the devices (--device-map {spread} "
+                    "would leave weights outside it); choose a smaller --dtype or more devices"
+                )
+            self.device = str(model.device)
+        else:
+            model = model.to(self.device)
+        model.eval()
         if self._yes("compile"):
-            model.compile()
+            # The parts, since adapters call these themselves: compiling the whole would reach only its own forward.
+            for part in model.children():
+                part.compile()
         return model
 
     def processor(self, kind: Any, **arguments: Any) -> Any:

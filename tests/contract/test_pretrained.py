@@ -15,7 +15,7 @@ from vlbench.adapters.blip import CAPTION, QUESTIONS, RETRIEVAL, Blip
 from vlbench.adapters.chat import Chat
 from vlbench.adapters.clip import Clip
 from vlbench.adapters.vision_encoder_decoder import VisionEncoderDecoder
-from vlbench.errors import UsageError
+from vlbench.errors import ModelError, UsageError
 from vlbench.testing import AdapterContract
 from vlbench.testing.adapters import answer, numbers
 from vlbench.testing.samples import TEXTS, pictures
@@ -255,3 +255,17 @@ def test_a_configuration_without_the_activation_of_its_weights_is_named(tmp_path
     assert "its configuration says gelu" in notes(tmp_path / "openai-clip", "gelu", "gelu")[0]
     assert "one tower computes QuickGELU, the other gelu" in notes(tmp_path / "mixed", "quick_gelu", "gelu")[0]
     assert not notes(tmp_path / "laion-clip", "gelu", "gelu")
+
+
+def test_attention_compilation_and_placement_are_the_users(folders: dict[str, Path]) -> None:
+    def load(**arguments: str) -> Clip:
+        return Clip(LoadOptions(checkpoint=str(folders["clip"]), arguments=arguments))
+
+    adapter = load(attn="eager", compile="yes", device_map="cpu")
+    assert adapter.model.config.vision_config._attn_implementation == "eager"
+    assert adapter.model.vision_model._compiled_call_impl is not None
+    assert adapter.device == "cpu" and adapter.fingerprint() == load().fingerprint()
+    with pytest.raises(ModelError, match="cannot load .*attn|cannot load .*Specified"):
+        load(attn="none-such")
+    with pytest.raises(ModelError, match="cannot load"):
+        load(device_map="none-such")
