@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from vlbench.types import Decoding
 
 
+PLACES = ("name_or_path", "vocab_file", "merges_file", "tokenizer_file", "special_tokens_map_file", "tokenizer_object")
+"""Settings of a tokenizer that are places or objects: the same tokenizer lies elsewhere on another machine."""
+
+
 def config_of(path: Path) -> Mapping[str, Any]:
     """Return the ``config.json`` of a checkpoint folder, empty where there is none."""
     try:
@@ -211,15 +215,23 @@ def keep_only(adapter: Adapter, capabilities: frozenset[str]) -> None:
 
 
 def described(*parts: Any) -> str:
-    """Return processors and tokenizers as a text: their settings, and the hash of a tokenizer's words."""
-    found: list[Any] = []
-    for part in parts:
-        if hasattr(part, "get_vocab"):
-            words = json.dumps(sorted(part.get_vocab().items())).encode()
-            found.append([type(part).__name__, hashlib.sha256(words).hexdigest(), str(part.padding_side)])
-        else:
-            found.append(part.to_dict() if hasattr(part, "to_dict") else part)
-    return json.dumps(found, sort_keys=True, default=str)
+    """Return processors and tokenizers as a text: all their settings, and hashes of words, merges and rules."""
+    return json.dumps([_settings(part) for part in parts], sort_keys=True, default=str)
+
+
+def _settings(part: Any) -> Any:
+    if hasattr(part, "get_vocab"):
+        rules = getattr(part, "backend_tokenizer", None)
+        document = json.loads(rules.to_str()) if rules is not None else {}
+        # What a call sets for itself, on an object that it shares with others.
+        document.pop("padding", None)
+        document.pop("truncation", None)
+        words = json.dumps([sorted(part.get_vocab().items()), document], sort_keys=True).encode()
+        # Where it was loaded from says nothing about what it does.
+        settings = {name: value for name, value in part.init_kwargs.items() if name not in PLACES}
+        marks = [part.special_tokens_map, part.padding_side, part.truncation_side, part.model_max_length]
+        return [type(part).__name__, hashlib.sha256(words).hexdigest(), marks, settings]
+    return part.to_dict() if hasattr(part, "to_dict") else part
 
 
 def padded(rows: Sequence[Sequence[int]], value: int, *, left: bool = False) -> tuple[torch.Tensor, torch.Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -269,3 +270,29 @@ def test_attention_compilation_and_placement_are_the_users(folders: dict[str, Pa
         load(attn="none-such")
     with pytest.raises(ModelError, match="cannot load"):
         load(device_map="none-such")
+
+
+def test_preprocessing_names_every_setting_and_no_place(folders: dict[str, Path], tmp_path: Path) -> None:
+    def described(folder: str, file: str = "", **changes: Any) -> str:
+        copy = shutil.copytree(folders["clip"], tmp_path / folder)
+        if file:
+            path = copy / file
+            path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+        return Clip(LoadOptions(checkpoint=str(copy))).preprocessing()
+
+    tokenizer = json.loads((folders["clip"] / "tokenizer.json").read_text())
+    found = [
+        described("as-it-is"),
+        described("side", "tokenizer_config.json", truncation_side="left"),
+        described("length", "tokenizer_config.json", model_max_length=16),
+        described("rules", "tokenizer.json", normalizer={"type": "Lowercase"}),
+        described("mean", "preprocessor_config.json", image_mean=[0.5, 0.5, 0.5]),
+    ]
+    assert tokenizer["normalizer"] is None and len(set(found)) == len(found)
+    assert described("elsewhere") == found[0] and str(tmp_path) not in found[0]
+
+
+def test_preprocessing_of_a_chat_holds_the_settings_of_its_processor(folders: dict[str, Path]) -> None:
+    made = Chat(LoadOptions(checkpoint=str(folders["llava"]))).preprocessing()
+    assert '"num_additional_image_tokens": 1' in made and '"crop_size"' in made
+    assert " at 0x" not in made and str(folders["llava"]) not in made
