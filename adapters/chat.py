@@ -87,9 +87,9 @@ class Chat(Pretrained):
         return int(next((token for token in behind if token in self._ends), self._ends[0]))
 
     def preprocessing(self) -> str:
-        """Return the image processor, the tokenizer and the chat template, as text."""
+        """Return the processor with all its parts, the tokenizer and the chat template, as text."""
         template = getattr(self._processor, "chat_template", None) or self._tokenizer.chat_template
-        return described(self._processor.image_processor, self._tokenizer, template)
+        return described(self._processor, self._tokenizer, template)
 
     def prepare(self, request: Request, images: tuple[Any, ...]) -> Any:
         """Write the conversation by the chat template."""

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from vlbench.types import Decoding
 
 
+PLACES = ("name_or_path", "vocab_file", "merges_file", "tokenizer_file", "special_tokens_map_file", "tokenizer_object")
+"""Settings of a tokenizer that are places or objects: the same tokenizer lies elsewhere on another machine."""
+
+
 def config_of(path: Path) -> Mapping[str, Any]:
     """Return the ``config.json`` of a checkpoint folder, empty where there is none."""
     try:
@@ -40,13 +44,14 @@ class Pretrained(Adapter):
     """Base of adapters whose checkpoints are folders or repositories of transformers.
 
     ``--model-arg attn=eager|sdpa|flash_attention_2`` chooses the attention, ``trust_remote_code=yes`` runs code that a
-    repository brings, ``compile=yes`` compiles the model, ``pretrained=none`` makes a random one from the run's seed.
+    repository brings, ``compile=yes`` compiles the model, ``pretrained=none`` makes a random one from the run's seed,
+    ``device_map=auto`` spreads the weights over the devices of the machine.
     """
 
     unused: ClassVar[tuple[str, ...]] = ()
     """Beginnings of the names of weights that the adapter does not read, which a checkpoint may lack."""
 
-    argument_names = ("attn", "compile", "pretrained", "trust_remote_code")
+    argument_names = ("attn", "compile", "device_map", "pretrained", "trust_remote_code")
 
     @classmethod
     def config_folder(cls, checkpoint: str, revision: str | None) -> Path:
@@ -89,10 +94,14 @@ class Pretrained(Adapter):
 
         attention = self.options.arguments.get("attn")
         chosen = {"attn_implementation": attention} if attention else {}
+        spread = self.options.arguments.get("device_map")
+        placed = {"device_map": spread} if spread else {}
         dtype = getattr(torch, self.dtype)
         if self.options.arguments.get("pretrained") not in (None, "none"):
             raise UsageError("--model-arg pretrained takes none (a random model); weights are named by --model")
         self.random_weights = self.options.arguments.get("pretrained") == "none"
+        if spread and self.random_weights:
+            raise UsageError("--model-arg device_map spreads weights as they are loaded; a random model has none")
         with self.loading():
             if self.random_weights:
                 from transformers import AutoConfig
@@ -109,6 +118,7 @@ class Pretrained(Adapter):
                     dtype=dtype,
                     output_loading_info=True,
                     **chosen,
+                    **placed,
                     **self.switches,
                     **arguments,
                 )
@@ -120,9 +130,20 @@ class Pretrained(Adapter):
                     )
         # What vlbench finetune saves says so in its configuration.
         self.trained_on = tuple(getattr(model.config, "vlbench_trained_on", ()))
-        model = model.to(self.device).eval()
+        if spread:
+            if any(weight.device.type == "meta" for weight in model.parameters()):
+                raise ModelError(
+                    f"{self.options.checkpoint} does not fit into the memory of the devices (--device-map {spread} "
+                    "would leave weights outside it); choose a smaller --dtype or more devices"
+                )
+            self.device = str(model.device)
+        else:
+            model = model.to(self.device)
+        model.eval()
         if self._yes("compile"):
-            model.compile()
+            # The parts, since adapters call these themselves: compiling the whole would reach only its own forward.
+            for part in model.children():
+                part.compile()
         return model
 
     def processor(self, kind: Any, **arguments: Any) -> Any:
@@ -197,15 +218,23 @@ def keep_only(adapter: Adapter, capabilities: frozenset[str]) -> None:
 
 
 def described(*parts: Any) -> str:
-    """Return processors and tokenizers as a text: their settings, and the hash of a tokenizer's words."""
-    found: list[Any] = []
-    for part in parts:
-        if hasattr(part, "get_vocab"):
-            words = json.dumps(sorted(part.get_vocab().items())).encode()
-            found.append([type(part).__name__, hashlib.sha256(words).hexdigest(), str(part.padding_side)])
-        else:
-            found.append(part.to_dict() if hasattr(part, "to_dict") else part)
-    return json.dumps(found, sort_keys=True, default=str)
+    """Return processors and tokenizers as a text: all their settings, and hashes of words, merges and rules."""
+    return json.dumps([_settings(part) for part in parts], sort_keys=True, default=str)
+
+
+def _settings(part: Any) -> Any:
+    if hasattr(part, "get_vocab"):
+        rules = getattr(part, "backend_tokenizer", None)
+        document = json.loads(rules.to_str()) if rules is not None else {}
+        # What a call sets for itself, on an object that it shares with others.
+        document.pop("padding", None)
+        document.pop("truncation", None)
+        words = json.dumps([sorted(part.get_vocab().items()), document], sort_keys=True).encode()
+        # Where it was loaded from says nothing about what it does.
+        settings = {name: value for name, value in part.init_kwargs.items() if name not in PLACES}
+        marks = [part.special_tokens_map, part.padding_side, part.truncation_side, part.model_max_length]
+        return [type(part).__name__, hashlib.sha256(words).hexdigest(), marks, settings]
+    return part.to_dict() if hasattr(part, "to_dict") else part
 
 
 def padded(

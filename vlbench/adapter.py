@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from vlbench.types import Failure
 
 REQUEST_TYPES: tuple[type[Request], ...] = (EmbedImage, EmbedText, Match, Choose, Generate, LogLikelihood)
+FLAGS = ("attn", "compile", "device_map")
+"""Arguments of adapters that the command line has as flags too."""
 CAPABILITIES = tuple(request.capability for request in REQUEST_TYPES)
 
 
@@ -90,7 +92,8 @@ class Adapter:
         unknown = sorted(set(self.options.arguments) - set(self.argument_names))
         if unknown:
             known = ", ".join(self.argument_names) or "none"
-            raise UsageError(f"unknown --model-arg {unknown[0]!r} for {type(self).__name__}; it takes: {known}")
+            flag = {name: f" (--{name.replace('_', '-')})" for name in FLAGS}.get(unknown[0], "")
+            raise UsageError(f"unknown --model-arg {unknown[0]!r}{flag} for {type(self).__name__}; it takes: {known}")
         self.device = self.options.device
         self.dtype = self.resolve_dtype(self.options.dtype)
         self.files_at_load = file_identities(self.checkpoint_files(self.options))

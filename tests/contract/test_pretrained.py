@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from vlbench.adapters.blip import CAPTION, QUESTIONS, RETRIEVAL, Blip
 from vlbench.adapters.chat import Chat
 from vlbench.adapters.clip import Clip
 from vlbench.adapters.vision_encoder_decoder import VisionEncoderDecoder
-from vlbench.errors import UsageError
+from vlbench.errors import ModelError, UsageError
 from vlbench.testing import AdapterContract
 from vlbench.testing.adapters import answer, numbers
 from vlbench.testing.samples import TEXTS, pictures
@@ -255,3 +256,43 @@ def test_a_configuration_without_the_activation_of_its_weights_is_named(tmp_path
     assert "its configuration says gelu" in notes(tmp_path / "openai-clip", "gelu", "gelu")[0]
     assert "one tower computes QuickGELU, the other gelu" in notes(tmp_path / "mixed", "quick_gelu", "gelu")[0]
     assert not notes(tmp_path / "laion-clip", "gelu", "gelu")
+
+
+def test_attention_compilation_and_placement_are_the_users(folders: dict[str, Path]) -> None:
+    def load(**arguments: str) -> Clip:
+        return Clip(LoadOptions(checkpoint=str(folders["clip"]), arguments=arguments))
+
+    adapter = load(attn="eager", compile="yes", device_map="cpu")
+    assert adapter.model.config.vision_config._attn_implementation == "eager"
+    assert adapter.model.vision_model._compiled_call_impl is not None
+    assert adapter.device == "cpu" and adapter.fingerprint() == load().fingerprint()
+    with pytest.raises(ModelError, match="cannot load .*attn|cannot load .*Specified"):
+        load(attn="none-such")
+    with pytest.raises(ModelError, match="cannot load"):
+        load(device_map="none-such")
+
+
+def test_preprocessing_names_every_setting_and_no_place(folders: dict[str, Path], tmp_path: Path) -> None:
+    def described(folder: str, file: str = "", **changes: Any) -> str:
+        copy = shutil.copytree(folders["clip"], tmp_path / folder)
+        if file:
+            path = copy / file
+            path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+        return Clip(LoadOptions(checkpoint=str(copy))).preprocessing()
+
+    tokenizer = json.loads((folders["clip"] / "tokenizer.json").read_text())
+    found = [
+        described("as-it-is"),
+        described("side", "tokenizer_config.json", truncation_side="left"),
+        described("length", "tokenizer_config.json", model_max_length=16),
+        described("rules", "tokenizer.json", normalizer={"type": "Lowercase"}),
+        described("mean", "preprocessor_config.json", image_mean=[0.5, 0.5, 0.5]),
+    ]
+    assert tokenizer["normalizer"] is None and len(set(found)) == len(found)
+    assert described("elsewhere") == found[0] and str(tmp_path) not in found[0]
+
+
+def test_preprocessing_of_a_chat_holds_the_settings_of_its_processor(folders: dict[str, Path]) -> None:
+    made = Chat(LoadOptions(checkpoint=str(folders["llava"]))).preprocessing()
+    assert '"num_additional_image_tokens": 1' in made and '"crop_size"' in made
+    assert " at 0x" not in made and str(folders["llava"]) not in made

@@ -62,6 +62,7 @@ def test_unknown_names_come_with_the_nearest(root: Path) -> None:
     refused(run(root, "--tasks", "vqa", "--split", "val2041"), "unknown split 'val2041' of vqa", "val2014")
     refused(run(root, "--tasks", "vqa", "--task-arg", "top=3"), "unknown --task-arg 'top' for vqa", "topk")
     refused(run(root, "--tasks", "vqa", "--model-arg", "nan=3"), "unknown --model-arg 'nan' for Colours")
+    refused(run(root, "--tasks", "vqa", "--attn", "sdpa"), "unknown --model-arg 'attn' (--attn) for Colours")
     assert not (root / "results").exists() or not list((root / "results").glob("*.json"))
 
 

@@ -30,18 +30,26 @@ def doctor(
     model: Annotated[str, typer.Option(help="Model name, adapter:checkpoint, folder, or hub repository.")],
     model_arg: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="For the adapter.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")] = "auto",
+    attn: Annotated[
+        str | None, typer.Option(metavar="eager|sdpa|flash_attention_2", help="Attention, where the library offers it.")
+    ] = None,
+    compiled: Annotated[bool, typer.Option("--compile", help="Compile the model with torch.")] = False,
+    device_map: Annotated[
+        str | None, typer.Option(metavar="auto|DEVICE", help="Spread a model over devices, where the library can.")
+    ] = None,
     revision: Annotated[str | None, typer.Option(help="Revision of a hub checkpoint.")] = None,
     plugin: Annotated[list[str] | None, typer.Option(metavar="FILE", help="A plugin file or module.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON, and nothing else.")] = False,
 ) -> None:
     """Check that a model keeps the rules of adapters; measure half precision and batch sizes."""
     from vlbench.adapter import LoadOptions
-    from vlbench.cli.run import key_values
+    from vlbench.cli.run import key_values, settings
     from vlbench.plugins import load_plugins
     from vlbench.resolve import resolve_model
     from vlbench.runner.driver import pick_device
 
-    resolved = resolve_model(model, load_plugins(plugin or ()), key_values(model_arg, model, [model]), revision)
+    given = [*settings(attn, compiled, device_map), *(model_arg or ())]
+    resolved = resolve_model(model, load_plugins(plugin or ()), key_values(given, model, [model]), revision)
     options = LoadOptions(
         checkpoint=resolved.checkpoint,
         device=pick_device(device),

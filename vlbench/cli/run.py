@@ -42,6 +42,13 @@ def run(
     batch_size: Annotated[str, typer.Option(metavar="auto|N", help="Requests a batch.")] = "auto",
     dtype: Annotated[str, typer.Option(metavar="auto|float32|bfloat16|float16", help="Of the weights.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")] = "auto",
+    attn: Annotated[
+        str | None, typer.Option(metavar="eager|sdpa|flash_attention_2", help="Attention, where the library offers it.")
+    ] = None,
+    compiled: Annotated[bool, typer.Option("--compile", help="Compile the model with torch.")] = False,
+    device_map: Annotated[
+        str | None, typer.Option(metavar="auto|DEVICE", help="Spread a model over devices, where the library can.")
+    ] = None,
     revision: Annotated[str | None, typer.Option(help="Revision of a hub checkpoint.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of random weights, of sampling and of the bootstrap.")] = 0,
     bootstrap: Annotated[int, typer.Option(metavar="N", help="Draws behind the 95 % intervals; 0: none.")] = DRAWS,
@@ -77,7 +84,8 @@ def run(
         output=output,
         allow_missing=allow_missing,
     )
-    _run_models(models, names, options, plugins, model_arg, max_failures, as_json)
+    arguments = [*settings(attn, compiled, device_map), *(model_arg or ())]
+    _run_models(models, names, options, plugins, arguments, max_failures, as_json)
 
 
 def run_options(
@@ -175,6 +183,12 @@ def data_root(data: str | None) -> str | None:
     """Return what ``--data`` or ``VLBENCH_DATA`` names (``vlbench.data.roots``), or None for the bundled scenes."""
     chosen = data or os.environ.get("VLBENCH_DATA") or "scenes"
     return None if chosen == "scenes" else chosen
+
+
+def settings(attn: str | None, compiled: bool, device_map: str | None) -> list[str]:
+    """Return the flags for the adapter as ``--model-arg`` has them, for every model; a later one overrides."""
+    given = {"attn": attn, "compile": "yes" if compiled else None, "device_map": device_map}
+    return [f"{name}={value}" for name, value in given.items() if value is not None]
 
 
 def key_values(given: Sequence[str] | None, target: str, targets: Sequence[str]) -> dict[str, str]:
