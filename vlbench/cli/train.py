@@ -67,6 +67,9 @@ def finetune(
         str | None,
         typer.Option(help="Name of a recipe, or a YAML file. Default: scenes-finetune, external-finetune for others."),
     ] = None,
+    tune: Annotated[
+        str, typer.Option(help="Weights of an external model that learn: full, lora (extra lora) or head.")
+    ] = "full",
     objectives: Objectives = None,
     steps: Steps = None,
     batch_size: BatchSize = None,
@@ -87,6 +90,8 @@ def finetune(
     chosen = _recipe(recipe or default, objectives, steps, batch_size, learning_rate, seed)
     _check(output, save_dtype, device)
     common: dict[str, Any] = {"dtype": save_dtype, "device": device, "say": _say}
+    if ours and tune != "full":
+        raise UsageError(f"--tune {tune} is for external models; a built-in one is trained whole")
     if ours:
         from vlbench.train.run import finetune as train
 
