@@ -116,7 +116,7 @@ class ContextPrompts:
         for _ in range(COOP_STEPS):
             logits = self._adapter.logit_scale * images @ self.embed(context).T
             search.zero_grad()
-            functional.cross_entropy(logits, labels).backward()
+            functional.cross_entropy(logits, labels).backward()  # type: ignore[no-untyped-call]
             search.step()
             schedule.step()
         return context.detach()
