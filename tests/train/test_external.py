@@ -6,14 +6,20 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from tests.support import checkpoints
 from tests.support.cli import vlbench
+from vlbench.adapter import LoadOptions
 from vlbench.errors import UsageError
+from vlbench.plugins import load_plugins
+from vlbench.resolve import resolve_model
 from vlbench.train.external import finetune_external
 from vlbench.train.recipe import Recipe
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -50,10 +56,43 @@ def test_two_checkpoints_are_joined_trained_and_evaluated_by_the_adapter(tmp_pat
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("make", "tune", "task", "moves", "stays"),
+    [
+        (checkpoints.clip, "full", "retrieval", "embeddings", "position_ids"),
+        (checkpoints.clip, "head", "retrieval", "text_projection", "self_attn"),
+        (checkpoints.clip, "lora", "retrieval", "self_attn", "projection"),
+        (lambda f: checkpoints.blip(f, "BlipForImageTextRetrieval"), "lora", "retrieval", "text_encoder", "itm_head"),
+        (lambda f: checkpoints.blip(f, "BlipForConditionalGeneration"), "head", "captioning", ".cls.", "vision_model"),
+        (checkpoints.vit_gpt2, "lora", "captioning", "crossattention", "lm_head"),
+    ],
+    ids=["clip-full", "clip-head", "clip-lora", "blip-retrieval-lora", "blip-caption-head", "vit-gpt2-lora"],
+)
+def test_only_the_chosen_weights_move_and_the_folder_keeps_its_form(
+    tmp_path: Path, make: Callable[[Path], Path], tune: str, task: str, moves: str, stays: str
+) -> None:
+    start = make(tmp_path / "start")
+    recipe = _recipe(batch_size=4, learning_rate=1e-2)
+    finetune_external(str(start), [task], None, recipe, tmp_path / "tuned", tune=tune, device="cpu")
+    before, after = (load_file(tmp_path / name / "model.safetensors") for name in ("start", "tuned"))
+    # The adapter takes away the pooler of a ViT, which nothing reads.
+    before = {name: weight for name, weight in before.items() if name in after or "encoder.pooler" not in name}
+    assert before.keys() == after.keys()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert any(moves in name for name in changed)
+    assert not any(stays in name for name in changed)
+    resolved = resolve_model(str(tmp_path / "tuned"), load_plugins(), {})
+    adapter = resolved.adapter(LoadOptions(resolved.checkpoint))
+    assert adapter.trained_on == ("scenes",)
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_what_a_model_cannot_learn_is_refused_before_training(tmp_path: Path) -> None:
     folder = checkpoints.vit_gpt2(tmp_path / "whole")
     with pytest.raises(UsageError, match="a VisionEncoderDecoderModel cannot learn retrieval; it learns caption, vqa"):
         finetune_external(str(folder), ["retrieval"], None, _recipe(), tmp_path / "tuned", device="cpu")
     vilt = checkpoints.vilt(tmp_path / "vilt", "ViltForQuestionAnswering")
-    with pytest.raises(UsageError, match="a ViltForQuestionAnswering; vlbench fine-tunes VisionEncoderDecoderModel"):
+    with pytest.raises(
+        UsageError, match="a ViltForQuestionAnswering; vlbench fine-tunes VisionEncoderDecoderModel, CLIPModel"
+    ):
         finetune_external(str(vilt), ["vqa"], None, _recipe(), tmp_path / "tuned", device="cpu")

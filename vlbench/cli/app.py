@@ -24,6 +24,7 @@ def _version(value: bool) -> None:
 def build_app() -> typer.Typer:
     """Return the application with all built-in verbs."""
     from vlbench.cli import data, lists, new, run, train
+    from vlbench.cli.adapt import adapt
     from vlbench.cli.check import baseline_app, check
     from vlbench.cli.compare import compare
     from vlbench.cli.doctor import doctor
@@ -61,6 +62,7 @@ def build_app() -> typer.Typer:
     app.command("doctor")(doctor)
     app.command("pretrain")(train.pretrain)
     app.command("finetune")(train.finetune)
+    app.command("adapt")(adapt)
     return app
 
 

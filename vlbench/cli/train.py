@@ -71,6 +71,9 @@ def finetune(
         str | None,
         typer.Option(help="Name of a recipe, or a YAML file. Default: scenes-finetune, external-finetune for others."),
     ] = None,
+    tune: Annotated[
+        str, typer.Option(help="Weights of an external model that learn: full, lora (extra lora) or head.")
+    ] = "full",
     objectives: Objectives = None,
     steps: Steps = None,
     batch_size: BatchSize = None,
@@ -81,20 +84,23 @@ def finetune(
 ) -> None:
     """Go on training a model for one task or several."""
     from vlbench.cli.run import data_root
+    from vlbench.models import CHECKPOINTS
     from vlbench.models.config import is_checkpoint
 
     tasks = [name.strip() for name in task.split(",") if name.strip()]
     if not tasks:
         raise UsageError("--task is empty")
-    ours = is_checkpoint(Path(model))
-    default = "scenes-finetune" if ours else "external-finetune"
+    folder = next((path for path in (Path(model), CHECKPOINTS / model) if is_checkpoint(path)), None)
+    default = "scenes-finetune" if folder else "external-finetune"
     chosen = _recipe(recipe or default, objectives, steps, batch_size, learning_rate, seed)
     _check(output, save_dtype, device)
     common: dict[str, Any] = {"dtype": save_dtype, "device": device, "say": _say}
-    if ours:
+    if folder and tune != "full":
+        raise UsageError(f"--tune {tune} is for external models; a built-in one is trained whole")
+    if folder is not None:
         from vlbench.train.run import finetune as train
 
-        train(Path(model), tasks, data_root(data), chosen, output, **common)
+        train(folder, tasks, data_root(data), chosen, output, **common)
     else:
         from vlbench.train.external import finetune_external
 

@@ -7,6 +7,7 @@ of its library, which the same adapter evaluates.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,26 +15,23 @@ from torch import nn
 from torch.nn import functional
 
 from vlbench.adapter import LoadOptions
+from vlbench.adapters.pretrained import padded
 from vlbench.errors import ModelError, UsageError
 from vlbench.train import objectives
 from vlbench.train.objectives import IGNORED
 from vlbench.train.pairs import begin_pair, names_pair
 from vlbench.train.recipe import objectives_of
 from vlbench.train.run import open_source
+from vlbench.train.tune import LEARNERS, TUNES, choose_weights
 from vlbench.types import LogLikelihood
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from vlbench.adapter import Adapter
     from vlbench.train.collate import Draw
     from vlbench.train.recipe import Recipe
-
-LEARNS: Mapping[str, tuple[str, ...]] = {
-    "VisionEncoderDecoderModel": ("caption", "vqa"),
-}
-"""Objectives by the class of the model."""
 
 
 def finetune_external(
@@ -43,6 +41,7 @@ def finetune_external(
     recipe: Recipe,
     output: Path,
     *,
+    tune: str = "full",
     dtype: str = "float32",
     device: str = "auto",
     say: Callable[[str], None] = lambda _: None,
@@ -50,7 +49,8 @@ def finetune_external(
     """Fine-tune what ``--model`` names for ``tasks`` and write a checkpoint folder of its library.
 
     ``vision_encoder_decoder:ENCODER+DECODER`` joins two checkpoints, ``vision_encoder_decoder:tiny`` starts from
-    nothing. Raises ``UsageError`` for a task that the model cannot learn, ``ModelError`` where it cannot be loaded.
+    nothing. ``tune`` is one of ``TUNES``. Raises ``UsageError`` for a task that the model cannot learn, ``ModelError``
+    where it cannot be loaded.
     """
     from vlbench.plugins import load_plugins
     from vlbench.resolve import resolve_model
@@ -58,6 +58,8 @@ def finetune_external(
     from vlbench.train.trainer import fit
 
     wanted = objectives_of(tasks)
+    if tune not in TUNES:
+        raise UsageError(f"--tune {tune!r} is none of {', '.join(TUNES)}")
     recipe = dataclasses.replace(recipe, objectives={name: recipe.objectives.get(name, 1.0) for name in wanted})
     source = open_source(data, recipe)
     start = model
@@ -67,12 +69,13 @@ def finetune_external(
     torch.manual_seed(recipe.seed)
     adapter = resolved.adapter(LoadOptions(resolved.checkpoint, pick_device(device), "float32", seed=recipe.seed))
     recipe = dataclasses.replace(recipe, objectives=_learnable(adapter, recipe, tasks, model))
-    adapter.model.requires_grad_(True)
+    finish = choose_weights(adapter.model, tune)
     wrapped = AdaptedModel(adapter, recipe)
     trained = sum(weight.numel() for weight in adapter.model.parameters() if weight.requires_grad)
     say(f"fine-tuning {trained / 1e6:.2f} M weights of {model} for {', '.join(tasks)} on {source.name}")
     trainer = fit(wrapped.train(), source, AdaptedCollator(adapter, recipe), recipe, output, device=device, say=say)
     if trainer.is_world_process_zero():
+        finish()
         adapter.model.cpu().eval().to(getattr(torch, dtype))
         adapter.model.config.vlbench_trained_on = [*dict.fromkeys((*adapter.trained_on, *source.trained_on))]
         save(adapter, output)
@@ -81,13 +84,13 @@ def finetune_external(
 def _learnable(adapter: Adapter, recipe: Recipe, tasks: Sequence[str], model: str) -> dict[str, float]:
     """Return those of the recipe's objectives that the model can learn; raises ``UsageError`` where it is none."""
     kind = type(adapter.model).__name__
-    if kind not in LEARNS:
-        raise UsageError(
-            f"cannot fine-tune {model}, a {kind}; vlbench fine-tunes {', '.join(LEARNS)} and its own models"
-        )
-    kept = {name: weight for name, weight in recipe.objectives.items() if name in LEARNS[kind]}
+    if kind not in LEARNERS:
+        known = ", ".join(LEARNERS)
+        raise UsageError(f"cannot fine-tune {model}, a {kind}; vlbench fine-tunes {known} and its own models")
+    learns = LEARNERS[kind].objectives
+    kept = {name: weight for name, weight in recipe.objectives.items() if name in learns}
     if not kept:
-        raise UsageError(f"a {kind} cannot learn {', '.join(tasks)}; it learns {', '.join(LEARNS[kind])}")
+        raise UsageError(f"a {kind} cannot learn {', '.join(tasks)}; it learns {', '.join(learns)}")
     return kept
 
 
@@ -98,6 +101,7 @@ class AdaptedModel(nn.Module):
         """Weigh objectives by the recipe."""
         super().__init__()
         self.model = adapter.model
+        self._adapter = adapter
         self._recipe = recipe
         self.losses: dict[str, float] = {}
 
@@ -115,6 +119,8 @@ class AdaptedModel(nn.Module):
     def forward(self, batch: dict[str, Any]) -> dict[str, torch.Tensor]:
         """Return the weighted sum of the losses."""
         losses = {name: self._written(name, batch) for name in ("caption", "vqa") if f"{name}_ids" in batch}
+        if "texts" in batch and len(batch["texts"]) > 1:
+            losses |= self._contrast(batch)
         total = sum((self._recipe.objectives[name] * loss for name, loss in losses.items()), start=torch.zeros(()))
         self.losses = {name: float(loss.detach()) for name, loss in losses.items()}
         return {"loss": total}
@@ -122,13 +128,53 @@ class AdaptedModel(nn.Module):
     def _written(self, name: str, batch: dict[str, Any]) -> torch.Tensor:
         """Cross-entropy of each token given the image and the tokens before it."""
         ids, labels = batch[f"{name}_ids"], batch[f"{name}_labels"]
-        pixels = batch["pixels"][batch[f"{name}_image"]]
-        logits = self.model(
-            pixel_values=pixels, decoder_input_ids=ids, decoder_attention_mask=batch[f"{name}_mask"], use_cache=False
-        ).logits
+        logits = self._logits(batch["pixels"][batch[f"{name}_image"]], ids, batch[f"{name}_mask"])
         asked = labels != IGNORED
         smoothing = self._recipe.label_smoothing if name == "caption" else 0.0
         return objectives.token_loss(logits[asked].float(), labels[asked], smoothing)
+
+    def _logits(self, pixels: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Return (n, length, vocabulary): at each place the scores of the next token."""
+        if hasattr(self.model, "text_decoder"):  # BLIP
+            seen = self.model.vision_model(pixel_values=pixels).last_hidden_state
+            output = self.model.text_decoder(input_ids=ids, attention_mask=mask, encoder_hidden_states=seen)
+        else:
+            output = self.model(
+                pixel_values=pixels, decoder_input_ids=ids, decoder_attention_mask=mask, use_cache=False
+            )
+        logits: torch.Tensor = output.logits
+        return logits
+
+    def _contrast(self, batch: dict[str, Any]) -> dict[str, torch.Tensor]:
+        """Image-text contrast over the adapter's own embeddings, and matching with the hard negatives it finds."""
+        pixels, groups = batch["pixels"][batch["texts_image"]], batch["groups"]
+        images = torch.as_tensor(self._adapter.embed_images(list(pixels)))
+        texts = torch.as_tensor(self._adapter.embed_texts(batch["texts"]))
+        learned = getattr(self.model, "logit_scale", None)
+        # BLIP keeps no temperature: its adapter's, which its training begins with, stays.
+        scale = texts.new_tensor(self._adapter.logit_scale) if learned is None else learned.exp().clamp(max=100.0)
+        losses = {}
+        if "itc" in self._recipe.objectives:
+            losses["itc"] = objectives.clip_loss(images, texts, scale, groups)
+        if "itm" in self._recipe.objectives:
+            similarity = scale * functional.normalize(images, dim=-1) @ functional.normalize(texts, dim=-1).T
+            negative = objectives.hard_negatives(similarity, groups[:, None] == groups[None, :], batch["uniform"])
+            own = torch.arange(len(texts), device=texts.device)
+            logits = self._matching(batch["texts"], torch.cat((own, negative)), pixels)
+            losses["itm"] = objectives.matching_loss(*logits.chunk(2))
+        return losses
+
+    def _matching(self, texts: Sequence[list[int]], chosen: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
+        """Return "match" less "no match" of BLIP's head for texts ``chosen`` with the images, over and over."""
+        ids, mask = padded([texts[n] for n in chosen.tolist()], int(self.model.config.text_config.pad_token_id))
+        seen = self.model.vision_model(pixel_values=pixels).last_hidden_state
+        fused = self.model.text_encoder(
+            input_ids=ids.to(pixels.device),
+            attention_mask=mask.to(pixels.device),
+            encoder_hidden_states=seen.repeat(len(chosen) // len(pixels), 1, 1),
+        ).last_hidden_state
+        logits = self.model.itm_head(fused[:, 0])
+        return logits[:, 1] - logits[:, 0]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,11 +188,25 @@ class AdaptedCollator:
         """Return ``{"batch": …}``: pixels (b, 3, H, W), and for each objective ids, mask, labels and image numbers."""
         pixels = [self.adapter.prepare_image(draw.example.picture()) for draw in draws]
         batch: dict[str, Any] = {"pixels": torch.stack(pixels)}
-        for name in self.recipe.objectives:
+        if {"itc", "itm"} & set(self.recipe.objectives):
+            batch |= self._captions(draws)
+        # In a fixed order: both draw from the same random numbers.
+        for name in (name for name in ("caption", "vqa") if name in self.recipe.objectives):
             texts = [(n, *pair) for n, draw in enumerate(draws) for pair in self._texts(name, draw)]
             if texts:
                 batch |= self._written(name, texts, pixels)
         return {"batch": batch}
+
+    def _captions(self, draws: Sequence[Draw]) -> dict[str, Any]:
+        """One caption an image, with what tells equal ones apart from others."""
+        told = [(n, pair[1]) for n, draw in enumerate(draws) for pair in self._texts("caption", draw)]
+        groups = [int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big") for _, text in told]
+        return {
+            "texts": [self.adapter.prepare_text(text) for _, text in told],
+            "texts_image": torch.tensor([n for n, _ in told], dtype=torch.long),
+            "groups": torch.tensor(groups),
+            "uniform": torch.tensor([draws[n].rng.random() for n, _ in told]),
+        }
 
     def _texts(self, name: str, draw: Draw) -> list[tuple[str, str]]:
         """Return what is to be written about an image: (prompt, text)."""
@@ -168,13 +228,13 @@ class AdaptedCollator:
             for row, item in zip(rows, items, strict=True)
         ]
 
-        def padded(parts: Sequence[torch.Tensor], value: int) -> torch.Tensor:
+        def stacked(parts: Sequence[torch.Tensor], value: int) -> torch.Tensor:
             return nn.utils.rnn.pad_sequence(list(parts), batch_first=True, padding_value=value)
 
         return {
-            f"{name}_ids": padded(rows, 0),
-            f"{name}_mask": padded([torch.ones_like(row) for row in rows], 0),
-            f"{name}_labels": padded(asked, IGNORED),
+            f"{name}_ids": stacked(rows, 0),
+            f"{name}_mask": stacked([torch.ones_like(row) for row in rows], 0),
+            f"{name}_labels": stacked(asked, IGNORED),
             f"{name}_image": torch.tensor([n for n, _, _ in texts]),
         }
 

@@ -59,7 +59,8 @@ def _joined(encoder: str, decoder: str) -> tuple[Any, Any, Any]:
     try:
         with hub.no_long_wait():
             model = VisionEncoderDecoderModel.from_encoder_decoder_pretrained(encoder, decoder)
-            return model, AutoImageProcessor.from_pretrained(encoder), AutoTokenizer.from_pretrained(decoder)
+            images = AutoImageProcessor.from_pretrained(encoder)  # type: ignore[no-untyped-call]
+            return model, images, AutoTokenizer.from_pretrained(decoder)
     except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
         raise ModelError(f"cannot join {encoder} and {decoder}: {hub.reason(error)}") from error
 
@@ -112,6 +113,6 @@ def _tokenizer(source: Source) -> Any:
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     trainer = trainers.BpeTrainer(vocab_size=1024, special_tokens=[END], initial_alphabet=alphabet, show_progress=False)
     tokenizer.train_from_iterator(sampled_texts(source), trainer)
-    return PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer, bos_token=END, eos_token=END, pad_token=END, model_max_length=LENGTH
     )

@@ -83,6 +83,7 @@ def fit(
         last = get_last_checkpoint(str(output / STATE))  # type: ignore[no-untyped-call]
     if last is not None:
         say(f"going on from {last}")
+    assert isinstance(wrapped, torch.nn.Module)
     trainer = _KeyedTrainer(
         model=wrapped,
         args=_arguments(recipe, output, device),
