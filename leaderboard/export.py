@@ -11,13 +11,14 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from vlbench.leaderboard.columns import MISSING, is_percent, shown
+from vlbench.leaderboard.columns import MISSING, is_main, is_percent, shown
 from vlbench.leaderboard.groups import printable
 from vlbench.leaderboard.reference_table import VERDICTS, difference, heading, source_lines, sources
 from vlbench.leaderboard.references import beside
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from vlbench.leaderboard.groups import Entry, Group
     from vlbench.leaderboard.references import Reference
@@ -54,6 +55,14 @@ CSV_COLUMNS = (
 )
 
 
+HUB_TASKS = {
+    **dict.fromkeys(("coco_caption", "nocaps"), "image-to-text"),
+    **dict.fromkeys(("vqa", "okvqa", "gqa", "vizwiz", "vcr", "vg_qa"), "visual-question-answering"),
+    "zeroshot_classification": "zero-shot-image-classification",
+}
+"""The hub's names of tasks; it has none for retrieval and for choosing captions."""
+
+
 def to_json(groups: Sequence[Group], references: Sequence[Reference] = ()) -> str:
     """Return a list of tables, one a signature, each with its results, best first.
 
@@ -67,6 +76,12 @@ def to_csv(groups: Sequence[Group]) -> str:
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, CSV_COLUMNS, lineterminator="\n")
     writer.writeheader()
+    writer.writerows(_rows(groups))
+    return buffer.getvalue()
+
+
+def _rows(groups: Sequence[Group]) -> list[dict[str, Any]]:
+    rows = []
     for group in groups:
         for entry in group.entries:
             shared = {**_task(entry.result), **_about(entry.result), "trained_on_dataset": group.seen}
@@ -74,8 +89,8 @@ def to_csv(groups: Sequence[Group]) -> str:
             for name, metric in _metrics(entry).items():
                 low, high = metric.pop("ci95") or (None, None)
                 row = {**shared, "metric": name, **metric, "ci95_low": low, "ci95_high": high}
-                writer.writerow({key: row.get(key) for key in CSV_COLUMNS})
-    return buffer.getvalue()
+                rows.append({key: row.get(key) for key in CSV_COLUMNS})
+    return rows
 
 
 def to_markdown(groups: Sequence[Group], *, all_metrics: bool = False, references: Sequence[Reference] = ()) -> str:
@@ -96,15 +111,15 @@ def _published(group: Group, references: Sequence[Reference]) -> list[str]:
         lines = [
             _escape(heading(result)),
             "",
-            _row(["published", "training", "metric", "value", "run differs", "95 %"]),
+            _line(["published", "training", "metric", "value", "run differs", "95 %"]),
         ]
-        lines.append(_row(["---"] * 3 + ["---:"] * 3))
+        lines.append(_line(["---"] * 3 + ["---:"] * 3))
         for one in found:
             published = one.reference
             model = _escape(f"{published.model} [{numbers[published.source]}]")
             value = shown(published.metric, published.value)
             cells = [model, published.training, _escape(published.metric), value]
-            lines.append(_row([*cells, difference(one), VERDICTS[one.covered]]))
+            lines.append(_line([*cells, difference(one), VERDICTS[one.covered]]))
         blocks.append("\n".join([*lines, "", *(f"- {_escape(line)}" for line in source_lines(result, found)), ""]))
     return blocks
 
@@ -177,11 +192,11 @@ def _markdown(group: Group, names: Sequence[str]) -> str:
         percent += f", but not {', '.join(others)}"
     marked = any(entry.marks for entry in group.entries)
     lines = [f"### {_escape(group.title)}", "", f"`{printable(group.signature).replace('`', '?')}`", ""]
-    lines.append(_row(["model", *(["marks"] if marked else []), *map(_escape, names)]))
-    lines.append(_row(["---", *(["---"] if marked else []), *("---:" for _ in names)]))
+    lines.append(_line(["model", *(["marks"] if marked else []), *map(_escape, names)]))
+    lines.append(_line(["---", *(["---"] if marked else []), *("---:" for _ in names)]))
     for entry in group.entries:
         marks = [entry.marks] if marked else []
-        lines.append(_row([_escape(entry.label), *marks, *(_cell(entry, name) for name in names)]))
+        lines.append(_line([_escape(entry.label), *marks, *(_cell(entry, name) for name in names)]))
     notes = ([percent] if percent else []) + [_escape(line) for line in group.legend(names)]
     return "\n".join([*lines, "", *(f"- {note}" for note in notes), ""])
 
@@ -194,10 +209,46 @@ def _cell(entry: Entry, name: str) -> str:
     return f"**{text}**" if name in entry.best else text
 
 
-def _row(cells: Sequence[str]) -> str:
+def _line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
 def _escape(text: str) -> str:
     """Return ``text`` so that Markdown shows it as it is: names come from other people."""
     return re.sub(r"([\\`*_{}\[\]<>|~#&!])", r"\\\1", printable(text))
+
+
+def write_parquet(groups: Sequence[Group], path: Path) -> None:
+    """Write the rows of ``to_csv`` with numbers as numbers; what a row lacks is null."""
+    import pandas as pd
+
+    pd.DataFrame(_rows(groups), columns=list(CSV_COLUMNS)).to_parquet(path, index=False)
+
+
+def to_model_index(results: Sequence[Result]) -> str:
+    """Return the metadata of a model card on the Hugging Face hub: YAML, with the results of one model.
+
+    Values are as stored, unrounded; the signature, which tells what may be compared, is in the arguments of a metric.
+    """
+    import yaml
+    from huggingface_hub import EvalResult
+    from huggingface_hub.repocard_data import eval_results_to_model_index
+
+    found = [
+        EvalResult(
+            task_type=HUB_TASKS.get(result.task.name, "image-text-to-text"),
+            task_name=result.task.name,
+            dataset_type=result.task.dataset,
+            dataset_name=result.task.dataset,
+            dataset_split=result.task.split,
+            metric_type=name,
+            metric_name=name,
+            metric_value=metric.value,
+            metric_args={"signature": result.signature, **({"ci95": list(metric.ci95)} if metric.ci95 else {})},
+        )
+        for result in results
+        for name, metric in result.metrics.items()
+        if metric.value is not None and is_main(name)
+    ]
+    index = eval_results_to_model_index(results[0].model.name, found)
+    return yaml.safe_dump({"model-index": index}, sort_keys=False, allow_unicode=True)

@@ -15,6 +15,7 @@ import numpy as np
 
 from vlbench.leaderboard.columns import is_percent, scale, short_name
 from vlbench.leaderboard.groups import MARKS, printable
+from vlbench.leaderboard.store import stem
 from vlbench.stats.estimators import Samples
 from vlbench.types import content_key
 
@@ -42,7 +43,7 @@ def group_id(group: Group) -> str:
 
 def result_id(result: Result) -> str:
     """Return the id of a result."""
-    return content_key("result", result.run_id, result.signature)[:DIGITS]
+    return content_key("result", result.run_id, stem(result))[:DIGITS]
 
 
 def model_alone(result: Result) -> Result:

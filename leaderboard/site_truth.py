@@ -65,11 +65,11 @@ def load_truths(result: Result, data: str | None, plugins: Plugins) -> Truths:
     Results on the bundled scenes always have theirs; those on other data only where ``data``, a folder on this
     machine, holds the very annotations that the result names.
     """
-    from vlbench.runner.driver import load_dataset
-
     scenes = result.task.dataset.startswith(SCENES)
     if (not scenes and data is None) or result.task.name not in plugins.tasks:
         return NO_TRUTHS
+    from vlbench.runner.driver import load_dataset
+
     try:
         task = plugins.task(result.task.name).load()(result.settings.get("task_arguments", {}))
         dataset = load_dataset(task, None if scenes else data, result.task.split, result.task.limit)

@@ -1,10 +1,10 @@
 "use strict";
-function verdict(found) {
+function verdict(found, higher) {
   const [a, b] = found.labels;
   const one = found.primary;
   if (!one) return "The samples do not give the primary metric, so nothing can be said about it.";
-  const better = one.metric_higher === false ? one.difference < 0 : one.difference > 0;
-  const size = `${signed(one, one.difference)}${unit(one)}`;
+  const better = higher ? one.difference > 0 : one.difference < 0;
+  const size = `${signed(one, one.difference)}${one.percent ? " points" : ""}`;
   if (one.adjusted >= 0.05 || one.difference === 0) return `No difference in ${one.name} is shown between ${a} and ${b}: ${size}, p ${p(one.adjusted)}.`;
   return `${b} is ${better ? "better" : "worse"} than ${a} in ${one.name}: ${size}, p ${p(one.adjusted)}.`;
 }
@@ -73,7 +73,7 @@ page(async () => {
     nodes: [
       h("p", {}, taskLink(group.id, `${group.task} · ${where(group)}`)),
       h("ul", { class: "legend" }, found.labels.map((label, i) => h("li", {}, h("span", { class: "tag" }, "AB"[i]), " ", label))),
-      h("p", { class: "verdict" }, verdict(found)),
+      h("p", { class: "verdict" }, verdict(found, group.metric.higher)),
       options.length > 1 ? h("div", { class: "controls" }, field("Comparison", chooser)) : null,
       found.primary ? differences("Primary metric", found, [found.primary], "Paired by sample, clustered by image; p by sign flips, adjusted by Holm over the comparisons of this table.") : null,
       found.flips.length ? flipsSection(found) : section("Flipped samples", h("p", {}, "The two give every sample the same score.")),

@@ -3,9 +3,11 @@ page(async () => {
   const { groups, models, cells } = await load("index");
   const rows = new Map(models.map((model) => [model.id, { ...model, cells: new Map() }]));
   for (const [group, model, value, low, high, best, marks] of cells) rows.get(model).cells.set(group, { values: [value, low, high], best, marks });
+  // Columns that order most of the models come first; `place` is what cells name.
+  const order = groups.map((group, place) => [group, place]).sort((a, b) => b[0].results - a[0].results || a[1] - b[1]);
   const columns = [
     { key: "model", title: "Model", first: true, value: (row) => row.label, cell: (row) => modelLink(row.id, row.label) },
-    ...groups.map((group, place) => ({
+    ...order.map(([group, place]) => ({
       key: `g${place}`, title: `${group.task} ${group.metric.short}`, number: true, ascending: !group.metric.higher, group,
       hint: `sort by ${group.metric.name}`,
       extra: () => h("div", { class: "where" }, taskLink(group.id, where(group))),
@@ -18,9 +20,8 @@ page(async () => {
     { key: "parameters", title: "Parameters", number: true, value: (row) => row.parameters || null, cell: (row) => parameters(row.parameters) },
     { key: "seconds", title: "Time / 1,000 samples", hint: "over all results of the model", number: true, ascending: true, value: (row) => row.seconds, cell: (row) => duration(row.seconds) },
   ];
-  // The column that orders most of the models is the one to begin with.
-  const fullest = groups.reduce((best, group, place) => (group.results > groups[best].results ? place : best), 0);
-  const table = makeTable({ caption: "Models by tasks", columns, rows: [...rows.values()], sort: { key: `g${fullest}`, down: groups[fullest]?.metric.higher ?? true } });
+  const [first, fullest] = order[0];
+  const table = makeTable({ caption: "Models by tasks", columns, rows: [...rows.values()], sort: { key: `g${fullest}`, down: first.metric.higher } });
   const state = { text: "", task: "", dataset: "" };
   const apply = () => {
     for (const column of columns) {

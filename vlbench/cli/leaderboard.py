@@ -79,6 +79,109 @@ def build(
     StderrReporter().say(f"{count} results in {out / 'index.html'}")
 
 
+@leaderboard_app.command("serve")
+def serve(
+    folder: Folders = None,
+    data: Annotated[str | None, typer.Option(help="Data whose questions and pictures are shown, here alone.")] = None,
+    port: Annotated[int, typer.Option(help="Port on this machine; 0: a free one.")] = 8000,
+    title: Title = "vlbench leaderboard",
+    compare: Compared = 5,
+    plugin: Plugin = None,
+) -> None:
+    """Look at the site in a browser on this machine, with the pictures of local data; ends with Ctrl-C."""
+    import contextlib
+    import tempfile
+
+    from vlbench.leaderboard.serve import SiteServer
+    from vlbench.leaderboard.site import SiteOptions, write_pages
+    from vlbench.plugins import load_plugins
+
+    _check_compared(compare)
+    options = SiteOptions(title, compare, None if data == "scenes" else data)
+    with tempfile.TemporaryDirectory(prefix="vlbench-site-") as place:
+        pictures = write_pages(_folders(folder), Path(place), load_plugins(plugin or ()), options)
+        with SiteServer(Path(place), port, pictures.images) as server, contextlib.suppress(KeyboardInterrupt):
+            print(f"{server.address} (Ctrl-C ends it)", flush=True)  # noqa: T201
+            server.serve_forever()
+
+
+@leaderboard_app.command("merge")
+def merge_folders(
+    folder: Annotated[list[Path], typer.Argument(help="Folders or files of results.")],
+    output: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder to merge them into.")],
+) -> None:
+    """Merge folders of several machines into one: in any order and as often as you like, the outcome is the same."""
+    from vlbench.leaderboard.merge import merge
+
+    came, there = merge(folder, output)
+    typer.echo(f"{came} results copied, {there} in {output}")
+
+
+@leaderboard_app.command("verify")
+def verify_results(
+    folder: Folders = None,
+    data: Annotated[str | None, typer.Option(help="Data of results that are not on the bundled scenes.")] = None,
+    plugin: Plugin = None,
+) -> None:
+    """Compute every result again from its sample rows; exit code 2 where one differs."""
+    from vlbench.errors import DataError
+    from vlbench.leaderboard.verify import verify
+    from vlbench.plugins import load_plugins
+
+    found = verify(_folders(folder), load_plugins(plugin or ()), None if data == "scenes" else data)
+    for one in found:
+        unknown = f", {len(one.unknown)} need the data: {', '.join(one.unknown)}" if one.unknown else ""
+        typer.echo(f"{'DIFFERS' if one.wrong else 'ok'} {one.path.name}: {len(one.recomputed)} metrics{unknown}")
+        for line in one.wrong:
+            typer.echo(f"    {line}")
+    wrong = [one.path.name for one in found if one.wrong]
+    if wrong:
+        raise DataError(f"{len(wrong)} of {len(found)} results differ from their sample rows: {', '.join(wrong[:5])}")
+
+
+EXPORTS = ("csv", "parquet", "markdown", "model-index")
+
+
+@leaderboard_app.command("export")
+def export(
+    folder: Folders = None,
+    form: Annotated[str, typer.Option("--format", metavar="|".join(EXPORTS), help="What to write.")] = "csv",
+    output: Annotated[Path | None, typer.Option(metavar="FILE", help="File; default: standard output.")] = None,
+    model: Annotated[str | None, typer.Option(help="Only this model; model-index needs one.")] = None,
+) -> None:
+    """Export results: every metric as CSV or Parquet, tables as Markdown, a model card's model-index as YAML."""
+    from vlbench.leaderboard.export import to_csv, to_markdown, to_model_index, write_parquet
+    from vlbench.leaderboard.groups import group_results, in_order
+    from vlbench.leaderboard.store import load_results
+    from vlbench.leaderboard.table import write_text
+    from vlbench.plugins import nearest
+
+    if form not in EXPORTS:
+        raise UsageError(f"unknown --format {form!r}{nearest(form, EXPORTS)} ({', '.join(EXPORTS)})")
+    if form == "parquet" and output is None:
+        raise UsageError("Parquet is not for a terminal; give --output FILE")
+    results = in_order(load_results(_folders(folder)))
+    names = sorted({result.model.name for result in results})
+    if model is not None and model not in names:
+        raise UsageError(f"no result of model {model!r}{nearest(model, names)} (there are: {', '.join(names)})")
+    results = [result for result in results if model in (None, result.model.name)]
+    if form == "model-index" and model is None and len(names) > 1:
+        raise UsageError(f"a model card is of one model; give --model (there are: {', '.join(names)})")
+    groups = group_results(results)
+    if form == "parquet" and output is not None:
+        write_parquet(groups, output)
+        return
+    text = {
+        "csv": lambda: to_csv(groups),
+        "markdown": lambda: to_markdown(groups, all_metrics=True),
+        "model-index": lambda: to_model_index(results),
+    }[form]()
+    if output is None:
+        write_text(text)
+    else:
+        output.write_text(text, encoding="utf-8")
+
+
 def _folders(folder: list[Path] | None) -> list[Path]:
     return folder or [Path("vlbench-results")]
 
