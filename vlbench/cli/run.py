@@ -97,6 +97,7 @@ def _run_models(
 
     from vlbench.plugins import Plugins
     from vlbench.runner.driver import evaluate
+    from vlbench.runner.interrupts import terminable
     from vlbench.runner.progress import StderrReporter
 
     assert isinstance(plugins, Plugins)
@@ -108,7 +109,8 @@ def _run_models(
     reports: list[RunReport] = []
     for model in models:
         chosen = dataclasses.replace(options, model_arguments=key_values(model_arg, model, models))
-        reports.append(evaluate(model, tasks, chosen, plugins=plugins, reporter=reporter))
+        with terminable():
+            reports.append(evaluate(model, tasks, chosen, plugins=plugins, reporter=reporter))
     results = [result for report in reports for result in report.results]
     if as_json:
         sys.stdout.write(json.dumps([result.to_json() for result in results], indent=2) + "\n")
