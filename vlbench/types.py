@@ -114,8 +114,11 @@ class ImageRef:
                         f"image {where} has {image.width} x {image.height} pixels; the limit is 179 million"
                     )
                 return image.convert("RGB")
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise DataError(f"image {where} cannot be decoded ({error}); replace the file") from error
+        except DataError:
+            raise
+        except Exception as error:  # decoders raise whatever comes: struct.error, IndexError, MemoryError
+            reason = str(error) or type(error).__name__
+            raise DataError(f"image {where} cannot be decoded ({reason}); replace the file") from error
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 from tests.support.colours import Colours
 from vlbench.adapter import LoadOptions
@@ -56,6 +56,42 @@ def test_a_truncated_jpeg_and_a_missing_file_fail_alone(tmp_path: Path) -> None:
     assert isinstance(good, Embedding)
     assert isinstance(cut, Failure) and "cut.jpg" in cut.reason
     assert isinstance(gone, Failure) and "gone.jpg" in gone.reason
+
+
+def test_a_decoder_that_crashes_fails_its_image_alone(tmp_path: Path) -> None:
+    class Crashes(ImageFile.ImageFile):
+        format = "CRASHES"
+
+        def _open(self) -> None:
+            self._size, self._mode = (4, 4), "RGB"
+
+        def load(self) -> None:
+            raise IndexError
+
+    Image.register_open("CRASHES", Crashes, lambda start: start.startswith(b"CRASH"))
+    (tmp_path / "bad.crash").write_bytes(b"CRASH" * 100)
+    Image.new("RGB", (64, 64), "red").save(tmp_path / "good.png")
+    requests = [EmbedImage(ImageRef(LocalFolder(tmp_path), name)) for name in ("bad.crash", "good.png")]
+    answers, _, _ = _run(requests)
+    bad, good = (answers[request.key] for request in requests)
+    assert isinstance(bad, Failure) and "bad.crash cannot be decoded (IndexError)" in bad.reason
+    assert isinstance(good, Embedding)
+
+
+def test_a_request_that_takes_too_much_memory_to_prepare_fails_alone() -> None:
+    class Large(Colours):
+        def prepare_text(self, text: str) -> str:
+            if "bad" in text:
+                raise MemoryError
+            return text
+
+    requests = [EmbedText(text) for text in ("red", "bad")]
+    (event,) = LocalEngine(Large(), workers=1).run(plan(requests, lambda _: 2))
+    assert isinstance(event, BatchDone)
+    shown = {r.key: a for r, a in zip(event.batch.requests, event.responses, strict=True)}
+    failure = shown[requests[1].key]
+    assert isinstance(failure, Failure) and "more memory than there is" in failure.reason
+    assert isinstance(shown[requests[0].key], Embedding)
 
 
 def test_out_of_memory_halves_the_batch_until_it_fits() -> None:

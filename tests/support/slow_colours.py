@@ -20,15 +20,23 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from tests.support.colours import Colours  # noqa: E402
 
 SECONDS_PER_BATCH = float(os.environ.get("SLOW_COLOURS_SECONDS", "0.05"))
+MARK = os.environ.get("SLOW_COLOURS_MARK")
+"""A file that is made when the first batch is computed."""
+
+
+def _work() -> None:
+    if MARK:
+        Path(MARK).touch()
+    time.sleep(SECONDS_PER_BATCH)
 
 
 class SlowColours(Colours):
     def embed_images(self, images: Sequence[Any]) -> np.ndarray:
-        time.sleep(SECONDS_PER_BATCH)
+        _work()
         return super().embed_images(images)
 
     def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
-        time.sleep(SECONDS_PER_BATCH)
+        _work()
         return super().embed_texts(texts)
 
 

@@ -129,6 +129,7 @@ def _run_models(
     import json
 
     from vlbench.runner.driver import evaluate
+    from vlbench.runner.interrupts import terminable
     from vlbench.runner.progress import StderrReporter
 
     reporter = StderrReporter()
@@ -139,7 +140,8 @@ def _run_models(
     reports: list[RunReport] = []
     for model in models:
         chosen = dataclasses.replace(options, model_arguments=key_values(model_arg, model, models))
-        reports.append(evaluate(model, tasks, chosen, plugins=plugins, reporter=reporter))
+        with terminable():
+            reports.append(evaluate(model, tasks, chosen, plugins=plugins, reporter=reporter))
     results = [result for report in reports for result in report.results]
     if as_json:
         sys.stdout.write(json.dumps([result.to_json() for result in results], indent=2) + "\n")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -210,13 +211,15 @@ def missing_images(runs: Sequence[TaskRun]) -> str:
 
 
 def check_output(output: Path) -> None:
-    """Make the output folder; raises ``DataError`` where that is not possible."""
+    """Make the output folder; raises ``DataError`` where that is not possible, or where nothing can be written."""
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(
             f"cannot make the output folder {output} ({error.strerror}); choose another --output"
         ) from error
+    if not os.access(output, os.W_OK | os.X_OK):
+        raise DataError(f"cannot write into the output folder {output}; choose another --output")
 
 
 def _run_all(

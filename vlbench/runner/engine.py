@@ -98,6 +98,8 @@ class LocalEngine:
             return self._adapter.prepare(request, images), self._adapter.truncates(request)
         except (DataError, OSError, ValueError) as error:
             return Failure(" ".join(str(error).split()))
+        except MemoryError:
+            return Failure("preparing this request takes more memory than there is")
 
     def run(self, batches: Sequence[Batch]) -> Iterator[BatchDone | BatchSplit]:
         """Yield an event for each batch, in order."""

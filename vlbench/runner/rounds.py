@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vlbench.capabilities import Expander
-from vlbench.runner.engine import BatchDone, Engine
+from vlbench.runner.engine import BatchDone, BatchSplit, Engine
+from vlbench.runner.interrupts import deferred
 from vlbench.runner.manifest import Counters
 from vlbench.runner.plan import Batch, plan
 
@@ -113,19 +114,26 @@ class Execution:
             self.counters.requests_replayed += len(stored)
         total = sum(len(batch.requests) for batch in planned)
         self._reporter.start(total, total - sum(len(batch.requests) for batch in todo))
-        for event in self._engine.run(todo):
-            if not isinstance(event, BatchDone):
-                self._journal.split(event.batch)
-                self.counters.batches_split += 1
-                continue
-            self._journal.finished(event.batch, event.responses)
-            self._take(event.batch, event.responses)
-            self.counters.batches_computed += 1
-            self.counters.requests_computed += len(event.responses)
-            self.counters.wait_seconds += event.wait_seconds
-            self.counters.device_seconds += event.device_seconds
-            self._reporter.advance(len(event.responses))
+        with deferred(self._reporter.say) as interrupted:
+            for event in self._engine.run(todo):
+                self._record(event)
+                if interrupted.asked:
+                    raise KeyboardInterrupt
         self._reporter.stop()
+
+    def _record(self, event: BatchDone | BatchSplit) -> None:
+        """Make an event durable, then count it."""
+        if not isinstance(event, BatchDone):
+            self._journal.split(event.batch)
+            self.counters.batches_split += 1
+            return
+        self._journal.finished(event.batch, event.responses)
+        self._take(event.batch, event.responses)
+        self.counters.batches_computed += 1
+        self.counters.requests_computed += len(event.responses)
+        self.counters.wait_seconds += event.wait_seconds
+        self.counters.device_seconds += event.device_seconds
+        self._reporter.advance(len(event.responses))
 
     def _take(self, batch: Batch, responses: Sequence[Response]) -> None:
         for request, response in zip(batch.requests, responses, strict=True):
