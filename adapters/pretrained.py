@@ -167,15 +167,27 @@ def keep_only(adapter: Adapter, capabilities: frozenset[str]) -> None:
 
 
 def described(*parts: Any) -> str:
-    """Return processors and tokenizers as a text: their settings, and the hash of a tokenizer's words."""
+    """Return processors and tokenizers as a text: their settings, and the hash of a tokenizer's words and rules."""
     found: list[Any] = []
     for part in parts:
         if hasattr(part, "get_vocab"):
             words = json.dumps(sorted(part.get_vocab().items())).encode()
-            found.append([type(part).__name__, hashlib.sha256(words).hexdigest(), str(part.padding_side)])
+            rules = [type(part).__name__, hashlib.sha256(words).hexdigest(), str(part.padding_side), _rules(part)]
+            found.append(rules)
         else:
             found.append(part.to_dict() if hasattr(part, "to_dict") else part)
     return json.dumps(found, sort_keys=True, default=str)
+
+
+def _rules(tokenizer: Any) -> str:
+    """Return the hash of how a tokenizer splits, normalises and marks: equal words may be put together otherwise."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return ""
+    # Truncation and padding are settings of a call, which the object remembers.
+    rules = {k: v for k, v in json.loads(backend.to_str()).items() if k not in ("truncation", "padding", "model")}
+    merges = json.loads(backend.to_str())["model"].get("merges")
+    return hashlib.sha256(json.dumps([rules, merges], sort_keys=True).encode()).hexdigest()
 
 
 def padded(

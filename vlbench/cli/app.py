@@ -23,7 +23,7 @@ def _version(value: bool) -> None:
 
 def build_app() -> typer.Typer:
     """Return the application with all built-in verbs."""
-    from vlbench.cli import data, lists, new, run, train
+    from vlbench.cli import cache, data, lists, new, run, train
     from vlbench.cli.compare import compare
     from vlbench.cli.doctor import doctor
     from vlbench.cli.leaderboard import leaderboard_app
@@ -55,6 +55,7 @@ def build_app() -> typer.Typer:
     app.add_typer(leaderboard_app, name="leaderboard")
     app.add_typer(data.data_app, name="data")
     app.add_typer(new.new_app, name="new")
+    app.add_typer(cache.cache_app, name="cache")
     app.command("doctor")(doctor)
     app.command("pretrain")(train.pretrain)
     app.command("finetune")(train.finetune)
