@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from vlbench import hub
 from vlbench.adapter import Adapter
 from vlbench.adapters import trimming
-from vlbench.adapters.pretrained import activation_notes, padded, stopped
+from vlbench.adapters.pretrained import activation_notes, described, padded, stopped
 from vlbench.adapters.written import Written, by_decoding, distinct_pixels, log_probabilities
 from vlbench.errors import ModelError
 from vlbench.hookspecs import hookimpl
@@ -204,6 +204,8 @@ class OpenCLIP(Adapter):
     def preprocessing(self) -> str:
         """Return the image transform and the tokenizer's context length, as text."""
         tokenizer = f"{type(self._tokenizer).__name__}:{getattr(self._tokenizer, 'context_length', None)}"
+        if hasattr(self._tokenizer, "tokenizer"):  # one of transformers, under the library's own cleaning
+            tokenizer += described(self._tokenizer.tokenizer, getattr(self._tokenizer.clean_fn, "__qualname__", ""))
         return json.dumps([repr(self._transform), tokenizer, self._architecture.startswith("local-dir:")])
 
     def notes(self) -> Sequence[str]:

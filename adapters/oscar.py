@@ -60,6 +60,7 @@ class Oscar(Adapter):
     """A retrieval checkpoint matches, a captioning one writes; which it is, its weights tell."""
 
     argument_names = ("features", "regions")
+    cacheable = False  # regions are found by an image's name, which is no part of a request's content
 
     @classmethod
     def capabilities(cls, options: LoadOptions) -> frozenset[str]:

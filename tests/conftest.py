@@ -11,6 +11,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # One worker a core: threads of one would only take the core of another. Processes that tests start inherit it.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# Answers of an earlier test would hide what a test is about; those of the cache set a bound of their own.
+os.environ["VLBENCH_CACHE_SIZE"] = "0"
+
 ROOT = Path(__file__).resolve().parents[1]
 
 

@@ -67,7 +67,8 @@ class Adapter:
     Class attributes: ``argument_names`` are the keys that ``--model-arg`` may set, ``neutral_arguments`` those among
     them that change how the answers come and never what they are (they do not identify a result); ``prompt_family``
     names the lines of ``vlbench.prompts`` by which the model is asked; ``provenance`` is ``unverified`` where the
-    weights that answered are not known.
+    weights that answered are not known; ``cacheable`` is False where answers depend on more than weights,
+    preprocessing, arguments and the content of the request.
 
     Attributes: ``batch_sizes`` (the default number of requests a batch for each capability, where the harness's own
     does not fit), ``model`` (a ``torch.nn.Module``, if there is one, is hashed for the fingerprint and its parameters
@@ -79,6 +80,7 @@ class Adapter:
     neutral_arguments: ClassVar[frozenset[str]] = frozenset()
     prompt_family: ClassVar[str] = ""
     provenance: ClassVar[str] = "verified"
+    cacheable: ClassVar[bool] = True
 
     batch_sizes: Mapping[str, int] = {}
     model: Any = None

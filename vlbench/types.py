@@ -107,6 +107,9 @@ class ImageRef:
 
         where = self.source.describe(self.name)
         data = self.source.read(self.name)
+        if "key" in self.__dict__ and hashlib.sha256(data).hexdigest() != self.source.digest(self.name):
+            # Its answers would be kept under the content that the file had.
+            raise DataError(f"image {where} changed while it was in use; run the same command again")
         try:
             with Image.open(io.BytesIO(data)) as image:
                 if image.width * image.height > MAX_IMAGE_PIXELS:

@@ -23,7 +23,7 @@ def _version(value: bool) -> None:
 
 def build_app() -> typer.Typer:
     """Return the application with all built-in verbs."""
-    from vlbench.cli import data, lists, new, run, train
+    from vlbench.cli import cache, data, lists, new, run, train
     from vlbench.cli.adapt import adapt
     from vlbench.cli.check import baseline_app, check
     from vlbench.cli.compare import compare
@@ -59,6 +59,7 @@ def build_app() -> typer.Typer:
     app.add_typer(leaderboard_app, name="leaderboard")
     app.add_typer(data.data_app, name="data")
     app.add_typer(new.new_app, name="new")
+    app.add_typer(cache.cache_app, name="cache")
     app.command("doctor")(doctor)
     app.command("pretrain")(train.pretrain)
     app.command("finetune")(train.finetune)

@@ -31,8 +31,10 @@ def show(
     references: Annotated[
         bool, typer.Option("--references", help="Published scores beside each result that they agree with.")
     ] = False,
+    cost: Annotated[bool, typer.Option("--cost", help="What each result cost, instead of its scores.")] = False,
 ) -> None:
     """Show results as tables, one a signature: a column never mixes what cannot be compared."""
+    from vlbench.leaderboard.cost import cost_table
     from vlbench.leaderboard.export import to_csv, to_json, to_markdown
     from vlbench.leaderboard.groups import group_results, in_order
     from vlbench.leaderboard.references import load_references
@@ -44,9 +46,13 @@ def show(
         raise UsageError(f"unknown --format {form!r}{nearest(form, FORMATS)} ({', '.join(FORMATS)})")
     if references and form == "csv":
         raise UsageError("--references is not for CSV, which has one row a result; take --format json")
+    if cost and (references or all_metrics or form != "table"):
+        raise UsageError("--cost is a table of its own: it goes with no --format, --all-metrics or --references")
     published = load_references() if references else ()
     results = in_order(_of_tasks(load_results(folder or [Path("vlbench-results")]), task))
-    if form == "table":
+    if cost:
+        write_text(cost_table(results))
+    elif form == "table":
         print_table(results, all_metrics=all_metrics, references=published)
     elif form == "markdown":
         write_text(to_markdown(group_results(results), all_metrics=all_metrics, references=published))

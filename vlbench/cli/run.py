@@ -53,6 +53,7 @@ def run(
     seed: Annotated[int, typer.Option(help="Seed of random weights, of sampling and of the bootstrap.")] = 0,
     bootstrap: Annotated[int, typer.Option(metavar="N", help="Draws behind the 95 % intervals; 0: none.")] = DRAWS,
     workers: Annotated[int | None, typer.Option(help="Threads that prepare batches.")] = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Neither take nor keep answers across runs.")] = False,
     plugin: Annotated[list[str] | None, typer.Option(metavar="FILE", help="A plugin file or module.")] = None,
     strict_plugins: Annotated[bool, typer.Option(help="Fail if an installed plugin is broken.")] = False,
     allow_missing: Annotated[bool, typer.Option(help="Count samples of missing images as wrong.")] = False,
@@ -81,6 +82,7 @@ def run(
         seed=seed,
         bootstrap=bootstrap,
         workers=workers,
+        cache=not no_cache,
         output=output,
         allow_missing=allow_missing,
     )

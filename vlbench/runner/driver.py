@@ -22,6 +22,7 @@ from vlbench.errors import DataError, UnsupportedTask
 from vlbench.fingerprints import remembered_fingerprint
 from vlbench.leaderboard.store import write_result
 from vlbench.runner.engine import LocalEngine
+from vlbench.runner.identity import model_cache
 from vlbench.runner.journal import Journal
 from vlbench.runner.lock import exclusive
 from vlbench.runner.manifest import signature
@@ -273,10 +274,12 @@ def _run_todo(
 ) -> Iterator[Result]:
     started = time.perf_counter()
     engine = LocalEngine(adapter, finished.options.workers)
-    execution = Execution(engine, journal, reporter, adapter.logit_scale)
+    cached = finished.options.cache
     try:
-        rows = execution.run(runs)
-        scored = score_rows(runs, rows, journal.path, reporter, finished.options.workers)
+        with model_cache(adapter, finished.fingerprint, cached, reporter) as cache:
+            execution = Execution(engine, journal, reporter, adapter.logit_scale, cache)
+            rows = execution.run(runs)
+        scored = score_rows(runs, rows, journal.path, reporter, finished.options.workers, cached)
     finally:
         engine.close()
         reporter.stop()

@@ -49,15 +49,18 @@ def _escape(text: str) -> str:
 
 @dataclass
 class Counters:
-    """What a run did, over all of its tasks; ``replayed`` came from the journal and was not computed again.
+    """What a run did, over all of its tasks.
 
-    ``adapter`` is what the adapter itself counted: tokens, attempts. What a scoring model did is counted in.
+    ``replayed`` came from the journal and ``cached`` from earlier runs: neither was computed again. ``adapter`` is
+    what the adapter itself counted: tokens, attempts. What a scoring model did is counted in.
     """
 
     batches_computed: int = 0
     batches_replayed: int = 0
     requests_computed: int = 0
     requests_replayed: int = 0
+    batches_cached: int = 0
+    requests_cached: int = 0
     batches_split: int = 0
     journal_records_dropped: int = 0
     wait_seconds: float = 0.0
@@ -86,6 +89,8 @@ class Counters:
             "batches_replayed": self.batches_replayed,
             "requests_computed": self.requests_computed,
             "requests_replayed": self.requests_replayed,
+            "batches_cached": self.batches_cached,
+            "requests_cached": self.requests_cached,
             "batches_split": self.batches_split,
             "journal_records_dropped": self.journal_records_dropped,
             **self.adapter,

@@ -17,7 +17,7 @@ class RunOptions:
     """What ``vlbench run`` was asked for, besides models and tasks. ``data`` None means the bundled scenes.
 
     A text is a folder, ``hub``, ``hf:org/name[@revision]`` or ``wds:FOLDER-or-URL``. ``bootstrap`` is the number of
-    draws behind the 95 % intervals; 0: none.
+    draws behind the 95 % intervals; 0: none. ``cache``: take answers of earlier runs, and keep those of this one.
     """
 
     data: Path | str | None = None
@@ -30,6 +30,7 @@ class RunOptions:
     seed: int = 0
     bootstrap: int = DRAWS
     workers: int | None = None
+    cache: bool = True
     output: Path = Path("vlbench-results")
     allow_missing: bool = False
     model_arguments: Mapping[str, str] = field(default_factory=dict)

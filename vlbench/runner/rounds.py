@@ -15,6 +15,7 @@ from vlbench.runner.plan import Batch, plan
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from vlbench.runner.cache import ModelCache
     from vlbench.runner.journal import Journal
     from vlbench.runner.progress import Reporter
     from vlbench.runner.scoring import ScoringModel
@@ -57,8 +58,16 @@ class TaskRun:
 class Execution:
     """Runs the tasks' generators in step: equal requests of different tasks are made once."""
 
-    def __init__(self, engine: Engine, journal: Journal, reporter: Reporter, logit_scale: float) -> None:
-        """Start with no answers; ``counters`` tell afterwards what was computed and what was replayed."""
+    def __init__(
+        self,
+        engine: Engine,
+        journal: Journal,
+        reporter: Reporter,
+        logit_scale: float,
+        cache: ModelCache | None = None,
+    ) -> None:
+        """Start with no answers; ``counters`` tell afterwards what was computed, replayed and cached."""
+        self._cache = cache
         self._engine = engine
         self._journal = journal
         self._reporter = reporter
@@ -106,12 +115,12 @@ class Execution:
         todo: list[Batch] = []
         for batch in planned:
             stored = self._journal.responses(batch)
-            if stored is None:
+            if stored is not None:
+                self._take(batch, stored)
+                self.counters.batches_replayed += 1
+                self.counters.requests_replayed += len(stored)
+            elif not self._take_cached(batch):
                 todo.append(batch)
-                continue
-            self._take(batch, stored)
-            self.counters.batches_replayed += 1
-            self.counters.requests_replayed += len(stored)
         total = sum(len(batch.requests) for batch in planned)
         self._reporter.start(total, total - sum(len(batch.requests) for batch in todo))
         with deferred(self._reporter.say) as interrupted:
@@ -128,12 +137,24 @@ class Execution:
             self.counters.batches_split += 1
             return
         self._journal.finished(event.batch, event.responses)
+        if self._cache is not None:
+            self._cache.put(event.batch, event.responses)
         self._take(event.batch, event.responses)
         self.counters.batches_computed += 1
         self.counters.requests_computed += len(event.responses)
         self.counters.wait_seconds += event.wait_seconds
         self.counters.device_seconds += event.device_seconds
         self._reporter.advance(len(event.responses))
+
+    def _take_cached(self, batch: Batch) -> bool:
+        """Take the answers of an earlier run to the very same batch, if there are any; they need no journal."""
+        cached = None if self._cache is None else self._cache.get(batch)
+        if cached is None:
+            return False
+        self._take(batch, cached)
+        self.counters.batches_cached += 1
+        self.counters.requests_cached += len(cached)
+        return True
 
     def _take(self, batch: Batch, responses: Sequence[Response]) -> None:
         for request, response in zip(batch.requests, responses, strict=True):

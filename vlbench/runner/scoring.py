@@ -16,6 +16,7 @@ from vlbench.errors import UsageError
 from vlbench.fingerprints import remembered_fingerprint
 from vlbench.resolve import resolve_model
 from vlbench.runner.engine import LocalEngine
+from vlbench.runner.identity import model_cache
 from vlbench.runner.journal import Journal
 from vlbench.runner.manifest import Counters, signature
 from vlbench.runner.rounds import Execution, TaskRun
@@ -103,6 +104,7 @@ def score_rows(
     journal: Path,
     reporter: Reporter,
     workers: int | None = None,
+    cached: bool = False,
 ) -> Scored:
     """Return the rows of the tasks that have a scoring model, with its scores.
 
@@ -115,8 +117,11 @@ def score_rows(
         engine = LocalEngine(model.adapter, workers)
         header = {"batch_sizes": batch_sizes(model.adapter, None)}
         try:
-            with contextlib.closing(Journal(path, header)) as records:
-                execution = Execution(engine, records, reporter, model.adapter.logit_scale)
+            with (
+                contextlib.closing(Journal(path, header)) as records,
+                model_cache(model.adapter, remembered_fingerprint(model.adapter), cached, reporter) as cache,
+            ):
+                execution = Execution(engine, records, reporter, model.adapter.logit_scale, cache)
                 # Copies: what the scoring model does not see whole says nothing about the model under test.
                 asked = [
                     dataclasses.replace(run, protocol=Protocol("embed"), asked=0, truncated=0)
