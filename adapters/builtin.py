@@ -107,6 +107,7 @@ class Builtin(Adapter):
         checkpoint = load_checkpoint(self.folder(self.options))
         self.model = checkpoint.model.to(self.device, getattr(torch, self.dtype)).eval()
         self.trained_on = checkpoint.model.config.trained_on
+        self._able = self.capabilities(self.options)
         self._tokenizer = checkpoint.tokenizer
         self._limit = checkpoint.model.config.max_length
         self._side = checkpoint.model.config.image_size
@@ -165,7 +166,7 @@ class Builtin(Adapter):
 
     def embed_images(self, images: Sequence[Picture]) -> torch.Tensor:
         """Return (n, embedding)."""
-        embedded: torch.Tensor = self.model.embed_image(self._look(images)[0])
+        embedded: torch.Tensor = self.model.embed_image(self._look(images, "embed_images")[0])
         return embedded
 
     def embed_texts(self, texts: Sequence[Tokens]) -> torch.Tensor:
@@ -176,7 +177,7 @@ class Builtin(Adapter):
 
     def match(self, pairs: Sequence[tuple[Picture, Tokens]]) -> Sequence[float]:
         """Return n scores to rank by: the matching logit, and the scaled cosine with it."""
-        image, owners = self._look([picture for picture, _ in pairs])
+        image, owners = self._look([picture for picture, _ in pairs], "match")
         scores = [0.0] * len(pairs)
         # A batch holds the texts of a few images, short and long: in parts of like length little of it is padding.
         by_length = sorted(range(len(pairs)), key=lambda n: len(pairs[n][1].ids))
@@ -190,7 +191,7 @@ class Builtin(Adapter):
 
     def choose(self, items: Sequence[Item]) -> Sequence[Sequence[float]]:
         """Return one logit a choice."""
-        image, owners = self._look([item.picture for item in items])
+        image, owners = self._look([item.picture for item in items], "choose")
         counts = [len(item.texts) for item in items]
         rows = owners.repeat_interleave(owners.new_tensor(counts))
         padded = self._pad([text for item in items for text in item.texts])
@@ -202,7 +203,7 @@ class Builtin(Adapter):
         """Write one text an item; items that are decoded alike go together."""
         from vlbench.models.generation import generate
 
-        image, owners = self._look([item.picture for item in items])
+        image, owners = self._look([item.picture for item in items], "generate")
         written: list[str] = [""] * len(items)
         kinds = dict.fromkeys(item.request.decoding for item in items if isinstance(item.request, Generate))
         for decoding in kinds:
@@ -217,22 +218,26 @@ class Builtin(Adapter):
         """Return the log-probability of each continuation with its end mark, and its number of tokens."""
         from vlbench.models.generation import loglikelihood
 
-        image, owners = self._look([item.picture for item in items])
+        image, owners = self._look([item.picture for item in items], "loglikelihood")
         padded = self._pad([item.texts[0] for item in items])
         prefixes = padded.lengths.new_tensor([item.prefix for item in items])
         totals = loglikelihood(self.model, padded.ids, padded.lengths, prefixes, image[owners])
         tokens = (padded.lengths - prefixes).tolist()
         return list(zip(totals.tolist(), tokens, strict=True))
 
-    def _look(self, pictures: Sequence[Picture | None]) -> tuple[torch.Tensor, torch.Tensor]:
+    def _look(self, pictures: Sequence[Picture | None], capability: str) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the tokens of the distinct pictures, and for each picture which of them are its own.
 
-        No picture at all (a likelihood without the image) is a grey one.
+        No picture at all (a likelihood without the image) is a grey one. Raises ``NotImplementedError`` where the
+        model never learned ``capability``.
         """
         import numpy as np
         import torch
 
         from vlbench.models.pixels import normalise
+
+        if capability not in self._able:
+            raise NotImplementedError(f"{self.options.checkpoint} was not trained for {capability}")
 
         distinct = {id(picture): picture for picture in pictures}
         places = {key: n for n, key in enumerate(distinct)}

@@ -16,15 +16,16 @@ EVERYTHING = ("itc", "itm", "mlm", "caption", "tag", "vqa", "vcr")
 
 
 @cache
-def nano(objectives: tuple[str, ...] = EVERYTHING) -> Checkpoint:
+def nano(objectives: tuple[str, ...] = EVERYTHING, fusion: str = "interactive") -> Checkpoint:
     """Return a random nano model for ``objectives``, in eval mode."""
-    recipe = Recipe(objectives=dict.fromkeys(objectives, 1.0), model={"size": "nano", "vocabulary": 400}, scenes=60)
+    model = {"size": "nano", "vocabulary": 400, "fusion": fusion}
+    recipe = Recipe(objectives=dict.fromkeys(objectives, 1.0), model=model, scenes=60)
     checkpoint = new_checkpoint(open_source(None, recipe), recipe)
     checkpoint.model.eval()
     return checkpoint
 
 
-def write_nano(folder: Path, objectives: tuple[str, ...] = EVERYTHING) -> Path:
+def write_nano(folder: Path, objectives: tuple[str, ...] = EVERYTHING, fusion: str = "interactive") -> Path:
     """Write the checkpoint folder and return it."""
-    save_checkpoint(folder, nano(objectives))
+    save_checkpoint(folder, nano(objectives, fusion))
     return folder

@@ -34,6 +34,9 @@ def pretrain(
     output: Output,
     data: Data = None,
     recipe: Annotated[str, typer.Option(help="Name of a recipe, or a YAML file.")] = "scenes-pretrain",
+    fusion: Annotated[
+        str | None, typer.Option(help="How image and text meet: early, late or interactive (the recipe's, else this).")
+    ] = None,
     objectives: Objectives = None,
     steps: Steps = None,
     batch_size: BatchSize = None,
@@ -46,7 +49,8 @@ def pretrain(
     from vlbench.cli.run import data_root
     from vlbench.train.run import pretrain as train
 
-    chosen = _recipe(recipe, objectives, steps, batch_size, learning_rate, seed)
+    model = {key: value for key, value in {"fusion": fusion}.items() if value is not None}
+    chosen = _recipe(recipe, objectives, steps, batch_size, learning_rate, seed, model)
     _check(output, save_dtype, device)
     train(data_root(data), chosen, output, dtype=save_dtype, device=device, say=_say)
     _say(f"checkpoint in {output} (vlbench run --model {output})")
@@ -86,6 +90,7 @@ def _recipe(
     batch_size: int | None,
     learning_rate: float | None,
     seed: int | None,
+    model: dict[str, Any] | None = None,
 ) -> Recipe:
     from vlbench.train.recipe import parse_objectives, read_recipe
 
@@ -95,6 +100,7 @@ def _recipe(
         "batch_size": batch_size,
         "learning_rate": learning_rate,
         "seed": seed,
+        "model": model or None,
     }
     return read_recipe(name, given)
 

@@ -23,6 +23,21 @@ SIZES: Mapping[str, Mapping[str, Any]] = {
 }
 """Named sizes; ``nano`` is for tests."""
 
+FUSIONS = ("early", "late", "interactive")
+"""Fusion strategies; ``vlbench.models.fusion`` has them."""
+
+
+def layers_by_fusion(fusion: str, vision: int, text: int, fused: int) -> Mapping[str, int]:
+    """Return where a model of ``fusion`` has the layers that an interactive one has in its three parts.
+
+    The number of layers stays: an early model has them all in its one stream, a late one none between its towers.
+    """
+    if fusion == "early":
+        return {"vision_layers": 0, "text_layers": 0, "fusion_layers": vision + text + fused}
+    if fusion == "late":
+        return {"vision_layers": vision, "text_layers": text + fused, "fusion_layers": 0}
+    return {"vision_layers": vision, "text_layers": text, "fusion_layers": fused}
+
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -43,6 +58,7 @@ class ModelConfig:
     vision_layers: int = 3
     text_layers: int = 2
     fusion_layers: int = 3
+    fusion: str = "interactive"
     embedding: int = 256
     max_length: int = 96
     image_positions: str = "learned"
@@ -51,6 +67,11 @@ class ModelConfig:
     objectives: tuple[str, ...] = ()
     trained_on: tuple[str, ...] = ()
     model_type: str = field(default=MODEL_TYPE)
+
+    def __post_init__(self) -> None:
+        """Raise ``ValueError`` for a strategy that there is not."""
+        if self.fusion not in FUSIONS:
+            raise ValueError(f"fusion {self.fusion!r} is none of {', '.join(FUSIONS)}")
 
     @property
     def grid(self) -> int:

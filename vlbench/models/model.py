@@ -1,7 +1,7 @@
-"""The built-in vision-language model: two encoders for retrieval, a fusion stack for everything else.
+"""The built-in vision-language model: an image encoder, a text encoder, a fusion strategy, and heads.
 
-Late fusion (a dot product, as CLIP) embeds; interactive fusion (text layers with cross-attention to the image, as ALBEF
-and BLIP) matches, chooses, fills masks and generates, all with the same weights and different masks.
+Every strategy embeds images and texts. Early and interactive fusion also match, choose, fill masks and generate, with
+the same weights and different masks; late fusion chooses by its dot product.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from vlbench.models.layers import TransformerLayer
+from vlbench.models.fusion import STRATEGIES
 from vlbench.models.text import TextEncoder, bidirectional_mask, padding_mask, prefix_mask
 from vlbench.models.vision import ImageEncoder
 
@@ -37,16 +37,18 @@ class VisionLanguageModel(nn.Module):
         self.config = config
         self.image_encoder = ImageEncoder(config)
         self.text_encoder = TextEncoder(config)
-        self.fusion = nn.ModuleList(TransformerLayer(config, cross=True) for _ in range(config.fusion_layers))
-        self.fusion_norm = nn.LayerNorm(width)
+        self.fusion = STRATEGIES[config.fusion](config)
+        if self.fusion.fuses:
+            self.fusion_norm = nn.LayerNorm(width)
         self.image_projection = nn.Linear(width, config.embedding, bias=False)
         self.text_projection = nn.Linear(width, config.embedding, bias=False)
         # Temperature 0.07 (Radford et al. 2021, section 2.3).
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
-        self.match_head = nn.Linear(width, 1)
-        self.choice_head = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, 1))
-        self.word_transform = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.LayerNorm(width))
-        self.word_bias = nn.Parameter(torch.zeros(config.vocabulary))
+        if self.fusion.fuses:
+            self.match_head = nn.Linear(width, 1)
+            self.choice_head = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, 1))
+            self.word_transform = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.LayerNorm(width))
+            self.word_bias = nn.Parameter(torch.zeros(config.vocabulary))
         self.tag_head = nn.Linear(width, len(config.tags)) if config.tags else None
         if self.tag_head is not None:
             nn.init.constant_(self.tag_head.bias, -6.0)
@@ -58,14 +60,16 @@ class VisionLanguageModel(nn.Module):
 
     def embed_image(self, image: torch.Tensor) -> torch.Tensor:
         """Return embeddings (b, embedding), not normalised, of image tokens."""
-        embedded: torch.Tensor = self.image_projection(image.mean(dim=1))
+        embedded: torch.Tensor = self.image_projection(self.fusion.image_alone(image).mean(dim=1))
         return embedded
 
     def embed_text(self, ids: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """Return embeddings (b, embedding), not normalised."""
-        return self._project_text(self.text_encoder(ids, bidirectional_mask(lengths, ids.shape[1])), lengths)
+        mask = bidirectional_mask(lengths, ids.shape[1])
+        return self._project_text(self.text_encoder(ids, mask), mask, lengths)
 
-    def _project_text(self, hidden: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    def _project_text(self, hidden: torch.Tensor, mask: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        hidden = self.fusion.text_alone(hidden, mask)
         keep = padding_mask(lengths, hidden.shape[1])[..., None].to(hidden.dtype)
         embedded: torch.Tensor = self.text_projection((hidden * keep).sum(dim=1) / lengths[:, None])
         return embedded
@@ -82,10 +86,7 @@ class VisionLanguageModel(nn.Module):
         boxes: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Return (b, n, width): each text token after it has seen the text that ``mask`` allows, and the image."""
-        hidden = self.text_encoder(ids, mask, image, boxes)
-        for layer in self.fusion:
-            hidden = layer(hidden, mask, image)
-        out: torch.Tensor = self.fusion_norm(hidden)
+        out: torch.Tensor = self.fusion_norm(self.fusion(self.text_encoder(ids, mask, image, boxes), mask, image))
         return out
 
     def match(self, ids: torch.Tensor, lengths: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
@@ -104,12 +105,10 @@ class VisionLanguageModel(nn.Module):
         """
         mask = bidirectional_mask(lengths, ids.shape[1])
         texts = self.text_encoder(ids, mask)
-        hidden = texts
-        for layer in self.fusion:
-            hidden = layer(hidden, mask, image, rows)
+        hidden = self.fusion(texts, mask, image, rows)
         scores: torch.Tensor = self.match_head(self.fusion_norm(hidden[:, 0]))[:, 0]
         if "itc" in self.config.objectives:
-            embedded = functional.normalize(self._project_text(texts, lengths), dim=-1)
+            embedded = functional.normalize(self._project_text(texts, mask, lengths), dim=-1)
             pictures = functional.normalize(self.embed_image(image), dim=-1)
             scores = scores + self.scale() * (embedded * (pictures if rows is None else pictures[rows])).sum(dim=-1)
         return scores
@@ -117,7 +116,13 @@ class VisionLanguageModel(nn.Module):
     def choose(
         self, ids: torch.Tensor, lengths: torch.Tensor, image: torch.Tensor, boxes: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Return one logit (b,) for each pair of prompt and choice."""
+        """Return one logit (b,) for each pair of prompt and choice: of the head, or the scaled cosine in late fusion.
+
+        A tower that sees no image cannot look into ``boxes``: to late fusion all regions are alike.
+        """
+        if not self.fusion.fuses:
+            texts = functional.normalize(self.embed_text(ids, lengths), dim=-1)
+            return self.scale() * (texts * functional.normalize(self.embed_image(image), dim=-1)).sum(dim=-1)
         fused = self.fuse(ids, bidirectional_mask(lengths, ids.shape[1]), image, boxes)
         logits: torch.Tensor = self.choice_head(fused[:, 0])[:, 0]
         return logits
@@ -147,5 +152,5 @@ class VisionLanguageModel(nn.Module):
         """
         if self.tag_head is None:
             raise ValueError("the model has no tags")
-        evidence: torch.Tensor = functional.softplus(self.tag_head(image)).sum(dim=1)
+        evidence: torch.Tensor = functional.softplus(self.tag_head(self.fusion.image_alone(image))).sum(dim=1)
         return evidence

@@ -21,6 +21,8 @@ TASK_OBJECTIVES: Mapping[str, tuple[str, ...]] = {
     "vqa": ("vqa",),
     "vcr": ("vcr",),
 }
+LATE_OBJECTIVES = ("itc", "tag", "vcr")
+"""What two towers without a token of one that sees the other can learn."""
 FOLDER = Path(__file__).parent / "recipes"
 
 
@@ -59,11 +61,22 @@ class Recipe:
                 raise UsageError(
                     f"unknown objective {name!r}{nearest(name, OBJECTIVES)}; there are {', '.join(OBJECTIVES)}"
                 )
+        refused = [name for name in self.objectives if name not in learnable(self.fusion)]
+        if refused:
+            raise UsageError(
+                f"late fusion cannot learn {', '.join(refused)}, in which words look at the image; it learns "
+                f"{', '.join(LATE_OBJECTIVES)} (--objectives, or --fusion early|interactive)"
+            )
         if not any(weight > 0 for weight in self.objectives.values()):
             raise UsageError("no objective has a weight above 0")
         for name in ("steps", "batch_size", "questions_per_image", "items_per_step", "scenes", "save_every"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} is {getattr(self, name)}; it takes a whole number from 1")
+
+    @property
+    def fusion(self) -> str:
+        """The fusion strategy of a new model."""
+        return str(self.model.get("fusion", "interactive"))
 
     def active(self, step: int) -> tuple[str, ...]:
         """Return the objectives of a step, in the order of ``OBJECTIVES``."""
@@ -107,7 +120,7 @@ def read_recipe(name: str, overrides: Mapping[str, Any]) -> Recipe:
         raise UsageError(f"recipe {path} cannot be read ({' '.join(str(error).split())})") from error
     if not isinstance(document, dict):
         raise UsageError(f"recipe {path} is not a YAML mapping")
-    given = {**document, **{key: value for key, value in overrides.items() if value is not None}}
+    given = _overridden(document, {key: value for key, value in overrides.items() if value is not None})
     known = [f.name for f in dataclasses.fields(Recipe)]
     for key in given:
         if key not in known:
@@ -117,6 +130,26 @@ def read_recipe(name: str, overrides: Mapping[str, Any]) -> Recipe:
         return Recipe(**{**given, **lists})
     except TypeError as error:
         raise UsageError(f"recipe {path} has a value of the wrong kind ({error})") from error
+
+
+def _overridden(document: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``document`` with ``overrides``; of ``model`` key by key.
+
+    A fusion strategy of the user's takes those of the recipe's objectives that it can learn; objectives of the user's
+    stay as they are, to be refused.
+    """
+    given = {**document, **overrides}
+    if "model" in overrides:
+        given["model"] = {**(document.get("model") or {}), **overrides["model"]}
+        if "fusion" in overrides["model"] and "objectives" not in overrides:
+            able = learnable(str(overrides["model"]["fusion"]))
+            given["objectives"] = {k: v for k, v in (document.get("objectives") or {}).items() if k in able}
+    return given
+
+
+def learnable(fusion: str) -> tuple[str, ...]:
+    """Return the objectives that a model of a fusion strategy can learn."""
+    return LATE_OBJECTIVES if fusion == "late" else OBJECTIVES
 
 
 def parse_objectives(text: str) -> dict[str, float]:
@@ -135,13 +168,19 @@ def parse_objectives(text: str) -> dict[str, float]:
     return weights
 
 
-def objectives_of(tasks: Sequence[str]) -> tuple[str, ...]:
-    """Return the objectives that train for ``tasks``; raises ``UsageError`` for a task that nothing trains for."""
+def objectives_of(tasks: Sequence[str], fusion: str = "interactive") -> tuple[str, ...]:
+    """Return the objectives that train a model of ``fusion`` for ``tasks``.
+
+    Raises ``UsageError`` for a task that nothing trains for, or nothing that the strategy can learn.
+    """
     found: list[str] = []
     for task in tasks:
         if task not in TASK_OBJECTIVES:
             raise UsageError(
                 f"cannot fine-tune for {task!r}{nearest(task, TASK_OBJECTIVES)}; there are {', '.join(TASK_OBJECTIVES)}"
             )
-        found += [name for name in TASK_OBJECTIVES[task] if name not in found]
+        able = [name for name in TASK_OBJECTIVES[task] if name in learnable(fusion)]
+        if not able:
+            raise UsageError(f"a model of {fusion} fusion cannot learn {task}: its words do not look at the image")
+        found += [name for name in able if name not in found]
     return tuple(found)

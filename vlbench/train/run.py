@@ -8,7 +8,8 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from vlbench.errors import ModelError, UsageError
-from vlbench.train.recipe import objectives_of
+from vlbench.plugins import nearest
+from vlbench.train.recipe import learnable, objectives_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -39,7 +40,10 @@ def pretrain(
     source = open_source(data, recipe)
     checkpoint = new_checkpoint(source, recipe)
     weights = sum(parameter.numel() for parameter in checkpoint.model.parameters())
-    say(f"pretraining {weights / 1e6:.2f} M parameters on {source.name}, {len(source)} images")
+    say(
+        f"pretraining {weights / 1e6:.2f} M parameters, {checkpoint.model.config.fusion} fusion, "
+        f"by {', '.join(recipe.objectives)} on {source.name}, {len(source)} images"
+    )
     train(checkpoint, source, recipe, output, dtype=dtype, device=device, say=say)
 
 
@@ -62,13 +66,16 @@ def finetune(
     from vlbench.models.config import is_checkpoint
     from vlbench.train.trainer import train
 
-    wanted = objectives_of(tasks)
+    objectives_of(tasks)
     if not is_checkpoint(start):
         raise ModelError(f"{start} is not a checkpoint folder of a built-in model (vlbench pretrain makes one)")
-    weights = {name: weight for name, weight in recipe.objectives.items() if name in (*wanted, "tag", "mlm")}
+    checkpoint = load_checkpoint(start)
+    fusion = checkpoint.model.config.fusion
+    wanted = objectives_of(tasks, fusion)
+    beside = {"tag", "mlm"} & set(learnable(fusion))
+    weights = {name: weight for name, weight in recipe.objectives.items() if name in wanted or name in beside}
     missing = {name: 1.0 for name in wanted if name not in weights}
     recipe = dataclasses.replace(recipe, objectives={**weights, **missing})
-    checkpoint = load_checkpoint(start)
     source = open_source(data, recipe)
     model = checkpoint.model
     if "tag" in recipe.objectives and not model.config.tags:
@@ -100,7 +107,7 @@ def new_checkpoint(source: Source, recipe: Recipe) -> Checkpoint:
     import torch
 
     from vlbench.models.checkpoint import Checkpoint
-    from vlbench.models.config import SIZES, ModelConfig
+    from vlbench.models.config import FUSIONS, SIZES, ModelConfig, layers_by_fusion
     from vlbench.models.model import VisionLanguageModel
     from vlbench.models.tokenizer import TextTokenizer
 
@@ -108,6 +115,10 @@ def new_checkpoint(source: Source, recipe: Recipe) -> Checkpoint:
     size = str(wanted.pop("size", "tiny"))
     if size not in SIZES:
         raise UsageError(f"unknown model size {size!r}; there are {', '.join(SIZES)}")
+    if recipe.fusion not in FUSIONS:
+        raise UsageError(
+            f"unknown fusion {recipe.fusion!r}{nearest(recipe.fusion, FUSIONS)}; one of {', '.join(FUSIONS)}"
+        )
     tokenizer = TextTokenizer.train(_texts(source), int(wanted.pop("vocabulary", 1024)))
     tags = _tags(source) if "tag" in recipe.objectives else ()
     known = {field.name for field in dataclasses.fields(ModelConfig)} - {"vocabulary", "tags", "model_type"}
@@ -115,11 +126,12 @@ def new_checkpoint(source: Source, recipe: Recipe) -> Checkpoint:
     if unknown:
         raise UsageError(f"the recipe's model has an unknown key {unknown[0]!r}; there are {', '.join(sorted(known))}")
     lists = {key: tuple(value) for key, value in wanted.items() if isinstance(value, list)}
+    sizes = {**SIZES[size], **wanted, **lists}
+    layers = (int(sizes[f"{part}_layers"]) for part in ("vision", "text", "fusion"))
     config = ModelConfig(
         **{
-            **SIZES[size],
-            **wanted,
-            **lists,
+            **sizes,
+            **layers_by_fusion(recipe.fusion, *layers),
             "vocabulary": len(tokenizer),
             "tags": tags,
             "objectives": tuple(recipe.objectives),
