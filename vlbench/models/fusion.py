@@ -17,7 +17,7 @@ from torch import nn
 from vlbench.models.layers import TransformerLayer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from vlbench.models.config import ModelConfig
 
@@ -117,7 +117,7 @@ class InteractiveFusion(Fusion):
         return text
 
 
-STRATEGIES: Mapping[str, type[Fusion]] = {
+STRATEGIES: Mapping[str, Callable[[ModelConfig], Fusion]] = {
     "early": EarlyFusion,
     "late": LateFusion,
     "interactive": InteractiveFusion,

@@ -27,9 +27,10 @@ if TYPE_CHECKING:
 
 
 class Draw(NamedTuple):
-    """One example of one step, with the random numbers that belong to it."""
+    """One example of one step, at its place in the batch of all ranks, with the random numbers that belong to it."""
 
     step: int
+    place: int
     example: Example
     rng: np.random.Generator
 
@@ -49,13 +50,15 @@ class Draws(torch.utils.data.Dataset[Draw]):
 
     def __getitem__(self, draw: int) -> Draw:
         """Return draw number ``draw``."""
-        step = draw // self._recipe.batch_size
+        step, in_batch = divmod(draw, self._recipe.batch_size)
         number, place = divmod(draw, len(self._source))
         if self._order[0] != number:
             shuffled = np.random.default_rng([self._recipe.seed, number]).permutation(len(self._source))
             self._order = (number, shuffled)
         index = int(self._order[1][place])
-        return Draw(step, self._source.example(index), np.random.default_rng([self._recipe.seed, step, index]))
+        return Draw(
+            step, in_batch, self._source.example(index), np.random.default_rng([self._recipe.seed, step, index])
+        )
 
 
 @dataclass(frozen=True)
@@ -163,14 +166,19 @@ class Collator:
         return present
 
     def _choices(self, draws: Sequence[Draw]) -> dict[str, Any]:
-        """One item each of as many images as the recipe says."""
+        """One item each of as many images of the batch as the recipe says.
+
+        The place in the batch decides which, spread evenly, so that ranks have like shares and together the same items.
+        """
         limit = self.config.max_length
         rows: list[Tokens] = []
         owners: list[int] = []
         labels: list[int] = []
         counts: list[int] = []
-        with_items = [(n, draw) for n, draw in enumerate(draws) if draw.example.items]
-        for n, draw in with_items[: self.recipe.items_per_step]:
+        wanted, size = self.recipe.items_per_step, self.recipe.batch_size
+        for n, draw in enumerate(draws):
+            if not draw.example.items or (draw.place + 1) * wanted // size == draw.place * wanted // size:
+                continue
             example = draw.example
             item = example.items[int(draw.rng.integers(len(example.items)))]
             prompt = self.texts.encode(item.prompt, example.regions, example.size)

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from vlbench.models.pixels import normalise
 from vlbench.train import objectives
+from vlbench.train.distributed import averaged, counts_of, gather, over_ranks, rank, same_length
 from vlbench.train.objectives import IGNORED
 
 if TYPE_CHECKING:
@@ -38,45 +39,55 @@ class TrainingModel(nn.Module):
         """Return the weighted sum of the losses of the batch's active objectives."""
         image = self.model.encode_image(normalise(batch["pixels"]))
         losses: dict[str, torch.Tensor] = {}
-        if {"itc", "itm"} & set(batch["active"]) and len(batch["text_image"]) > 1:
+        if {"itc", "itm"} & set(batch["active"]):
             losses |= self._contrast(batch, image)
         for name in ("mlm", "caption", "vqa"):
-            if name in batch["active"] and len(batch[f"{name}_image"]):
-                losses[name] = self._tokens(name, batch, image)
+            if name in batch["active"]:
+                losses |= self._tokens(name, batch, image)
         if "tag" in batch["active"]:
-            losses["tag"] = objectives.tagging_loss(self.model.tag_evidence(image), batch["tags"])
-        if "vcr" in batch["active"] and len(batch["vcr_labels"]):
-            losses["vcr"] = self._choice(batch, image)
-        total = sum((self.weights[name] * loss for name, loss in losses.items()), start=image.new_zeros(()))
-        self.losses = {name: float(loss.detach()) for name, loss in losses.items()}
+            loss = objectives.tagging_loss(self.model.tag_evidence(image), batch["tags"])
+            losses |= _named("tag", loss, max(1.0, float(batch["tags"].sum())))
+        if "vcr" in batch["active"]:
+            losses |= self._choice(batch, image)
+        # A rank without a row of any objective still takes part in the backward pass.
+        total = sum((self.weights[name] * loss for name, loss in losses.items()), start=0.0 * image.sum())
+        self.losses = averaged(losses)
         return {"loss": total}
 
     def _contrast(self, batch: Batch, image: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Image-text contrast, and matching with the hard negatives that it finds."""
+        """Image-text contrast over the batch of all ranks, and matching with the hard negatives that it finds."""
         model, active = self.model, batch["active"]
-        ids, lengths, groups = batch["text_ids"], batch["text_lengths"], batch["text_groups"]
+        ids, lengths = batch["text_ids"], batch["text_lengths"]
         image = image[batch["text_image"]]
-        images, texts = model.embed_image(image), model.embed_text(ids, lengths)
+        counts = counts_of(len(ids), ids.device)
+        groups = gather(batch["text_groups"], counts)
+        images, texts = gather(model.embed_image(image), counts), gather(model.embed_text(ids, lengths), counts)
+        if sum(counts) < 2:
+            return {}
         losses = {}
         if "itc" in active:
             losses["itc"] = objectives.clip_loss(images, texts, model.scale(), groups)
         if "itm" in active:
             similarity = model.scale() * functional.normalize(images, dim=-1) @ functional.normalize(texts, dim=-1).T
             same = groups[:, None] == groups[None, :]
-            uniform = batch["uniform"][batch["text_image"]]
+            uniform = gather(batch["uniform"][batch["text_image"]], counts)
             text_of = objectives.hard_negatives(similarity, same, uniform[:, 0])
             image_of = objectives.hard_negatives(similarity.T, same, uniform[:, 1])
             # Half of the batch is matched with a wrong text, half with a wrong image: both kinds at the cost of one.
-            own = torch.arange(len(ids), device=ids.device)
-            swap_text = own % 2 == 0
-            chosen = torch.where(swap_text, text_of, own)
-            shown = torch.where(swap_text, own, image_of)
-            both = torch.cat((own, chosen))
-            logits = model.match(ids[both], lengths[both], torch.cat((image, image[shown])))
-            losses["itm"] = objectives.matching_loss(*logits.chunk(2))
+            every = torch.arange(len(groups), device=ids.device)
+            swap_text = every % 2 == 0
+            start = sum(counts[: rank()])
+            own = slice(start, start + len(ids))
+            chosen = torch.where(swap_text, text_of, every)[own]
+            shown = torch.where(swap_text, every, image_of)[own]
+            ids = same_length(ids)
+            texts_shown = torch.cat((ids, gather(ids, counts)[chosen]))
+            lengths_shown = torch.cat((lengths, gather(lengths, counts)[chosen]))
+            logits = model.match(texts_shown, lengths_shown, torch.cat((image, gather(image, counts)[shown])))
+            losses |= _named("itm", objectives.matching_loss(*logits.split(len(ids))), len(ids))
         return losses
 
-    def _tokens(self, name: str, batch: Batch, image: torch.Tensor) -> torch.Tensor:
+    def _tokens(self, name: str, batch: Batch, image: torch.Tensor) -> dict[str, torch.Tensor]:
         """Masked or next tokens."""
         ids, labels = batch[f"{name}_ids"], batch[f"{name}_labels"]
         seen = image[batch[f"{name}_image"]]
@@ -86,10 +97,13 @@ class TrainingModel(nn.Module):
             hidden = self.model.decode(ids, batch[f"{name}_prefixes"], seen)
         asked = labels != IGNORED
         smoothing = self.label_smoothing if name == "caption" else 0.0
-        return objectives.token_loss(self.model.words(hidden[asked]), labels[asked], smoothing)
+        loss = objectives.token_loss(self.model.words(hidden[asked]), labels[asked], smoothing)
+        return _named(name, loss, int(asked.sum()))
 
-    def _choice(self, batch: Batch, image: torch.Tensor) -> torch.Tensor:
+    def _choice(self, batch: Batch, image: torch.Tensor) -> dict[str, torch.Tensor]:
         """Choices of items, which may differ in number."""
+        if not len(batch["vcr_labels"]):
+            return _named("vcr", image.new_zeros(()), 0)
         logits = self.model.choose(
             batch["vcr_ids"], batch["vcr_lengths"], image[batch["vcr_image"]], batch["vcr_boxes"]
         )
@@ -98,4 +112,10 @@ class TrainingModel(nn.Module):
         rows = nn.utils.rnn.pad_sequence(
             list(torch.split(logits, counts.tolist())), batch_first=True, padding_value=lowest
         )
-        return objectives.choice_loss(rows, batch["vcr_labels"])
+        return _named("vcr", objectives.choice_loss(rows, batch["vcr_labels"]), len(rows))
+
+
+def _named(name: str, loss: torch.Tensor, count: float) -> dict[str, torch.Tensor]:
+    """Return the mean over ``count`` rows of this rank as one over all ranks, by name; nothing if there is no row."""
+    whole = over_ranks(loss, count)
+    return {} if whole is None else {name: whole}
