@@ -51,7 +51,7 @@ class Pretrained(Adapter):
     unused: ClassVar[tuple[str, ...]] = ()
     """Beginnings of the names of weights that the adapter does not read, which a checkpoint may lack."""
 
-    argument_names = ("attn", "compile", "device_map", "pretrained", "trust_remote_code")
+    argument_names: ClassVar[tuple[str, ...]] = ("attn", "compile", "device_map", "pretrained", "trust_remote_code")
 
     @classmethod
     def config_folder(cls, checkpoint: str, revision: str | None) -> Path:

@@ -57,4 +57,5 @@ def embed_trimmed(tower: Any, ids: torch.Tensor) -> torch.Tensor:
         embedded = projection(embedded)
     elif projection is not None:
         embedded = embedded @ projection
-    return embedded
+    pooled: torch.Tensor = embedded
+    return pooled

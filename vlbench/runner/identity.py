@@ -64,7 +64,7 @@ def cache_identity(adapter: Adapter, fingerprint: str) -> str | None:
         adapter.dtype,
         dict(sorted(arguments.items())),
         options.seed,
-        _code(type(adapter)),
+        _code(type(adapter).__mro__),
         environment(adapter.device)["packages"],
         platform.python_version(),
         device_kind(adapter.device),
@@ -101,10 +101,10 @@ def _plain(value: Any) -> object:
 
 
 @cache
-def _code(kind: type[Adapter]) -> str:
+def _code(classes: tuple[type, ...]) -> str:
     """Return a digest of the code: the harness's own, and the files of the adapter's classes."""
     files = {path for name in COMPUTING for place in import_module(name).__path__ for path in Path(place).glob("*.py")}
-    for base in kind.__mro__:
+    for base in classes:
         module = sys.modules.get(base.__module__)
         if module is not None and getattr(module, "__file__", None):
             files.add(Path(str(module.__file__)))

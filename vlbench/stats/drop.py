@@ -14,7 +14,7 @@ import numpy as np
 
 from vlbench.errors import UsageError
 from vlbench.plugins import nearest
-from vlbench.stats.bootstrap import DRAWS
+from vlbench.stats import DRAWS
 from vlbench.stats.compare import bootstrapped
 from vlbench.stats.estimators import Samples, estimators
 

@@ -174,7 +174,8 @@ class AdaptedModel(nn.Module):
             encoder_hidden_states=seen.repeat(len(chosen) // len(pixels), 1, 1),
         ).last_hidden_state
         logits = self.model.itm_head(fused[:, 0])
-        return logits[:, 1] - logits[:, 0]
+        difference: torch.Tensor = logits[:, 1] - logits[:, 0]
+        return difference
 
 
 @dataclasses.dataclass(frozen=True)

@@ -56,13 +56,16 @@ def _joined(encoder: str, decoder: str) -> tuple[Any, Any, Any]:
 
     from vlbench import hub
 
+    part = encoder
     try:
         with hub.no_long_wait():
-            model = VisionEncoderDecoderModel.from_encoder_decoder_pretrained(encoder, decoder)
             images = AutoImageProcessor.from_pretrained(encoder)  # type: ignore[no-untyped-call]
-            return model, images, AutoTokenizer.from_pretrained(decoder)
+            part = decoder
+            tokenizer = AutoTokenizer.from_pretrained(decoder)
+            model = VisionEncoderDecoderModel.from_encoder_decoder_pretrained(encoder, decoder)
+            return model, images, tokenizer
     except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
-        raise ModelError(f"cannot join {encoder} and {decoder}: {hub.reason(error)}") from error
+        raise ModelError(f"cannot join {encoder} and {decoder}: {hub.reason(error, hub.Repository(part))}") from error
 
 
 def _tiny(source: Source) -> tuple[Any, Any, Any]:

@@ -84,7 +84,7 @@ class TrainingModel(nn.Module):
             texts_shown = torch.cat((ids, gather(ids, counts)[chosen]))
             lengths_shown = torch.cat((lengths, gather(lengths, counts)[chosen]))
             logits = model.match(texts_shown, lengths_shown, torch.cat((image, gather(image, counts)[shown])))
-            losses |= _named("itm", objectives.matching_loss(*logits.split(len(ids))), len(ids))
+            losses |= _named("itm", objectives.matching_loss(*torch.split(logits, len(ids))), len(ids))
         return losses
 
     def _tokens(self, name: str, batch: Batch, image: torch.Tensor) -> dict[str, torch.Tensor]:
