@@ -47,7 +47,7 @@ page(async () => {
         if (matches(sample)) { list.append(card(sample)); found += 1; }
       }
       if (state.row >= part.ids.length) { state.part += 1; state.row = 0; }
-      status.textContent = `${list.children.length} samples shown; ${state.part} of ${entry.parts} parts read`;
+      status.textContent = `${list.children.length} samples shown, of the first ${Math.round((100 * (state.part + state.row / part.ids.length)) / entry.parts)} %`;
     }
     more.hidden = state.part >= entry.parts;
     if (more.hidden) status.textContent = list.children.length ? `${list.children.length} samples, all that match` : "No sample matches.";

@@ -55,7 +55,7 @@ function makeTable({ caption, columns, rows, sort, step = STEP }) {
       return column.first ? h("th", { scope: "row" }, column.cell(row)) : h("td", { class: kind }, column.cell(row));
     }))));
     more.hidden = kept.length <= limit;
-    status.textContent = kept.length === rows.length && kept.length <= limit ? `${rows.length} rows`
+    status.textContent = kept.length === rows.length && kept.length <= limit ? rows.length === 1 ? "1 row" : `${rows.length} rows`
       : `${Math.min(limit, kept.length)} of ${kept.length} rows shown` + (kept.length < rows.length ? `, ${rows.length} in all` : "");
   }
 
