@@ -15,6 +15,7 @@ from PIL import Image
 
 from tests.support.cli import vlbench
 from vlbench.adapter import Adapter, LoadOptions
+from vlbench.data.scenes.cache import ensure
 from vlbench.data.source import LocalFolder
 from vlbench.errors import DataError, UsageError
 from vlbench.runner.cache import MAGIC, UNVERIFIED_SECONDS, ModelCache, ResponseCache, size_bound
@@ -235,6 +236,9 @@ def _comparable(document: dict[str, Any]) -> dict[str, Any]:
 
 def test_runs_with_and_without_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Equal results, cold, warm, off and damaged; counted; and the verbs that look after it."""
+    scenes = ensure()
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / scenes.name).symlink_to(scenes)  # drawing them anew would take longer than the test
     monkeypatch.setenv("VLBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("VLBENCH_CACHE_SIZE", "1GiB")
 
