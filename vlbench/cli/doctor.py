@@ -39,7 +39,7 @@ def doctor(
     from vlbench.cli.run import key_values
     from vlbench.plugins import load_plugins
     from vlbench.resolve import resolve_model
-    from vlbench.runner.driver import pick_device
+    from vlbench.runner.devices import pick_device
 
     resolved = resolve_model(model, load_plugins(plugin or ()), key_values(model_arg, model, [model]), revision)
     options = LoadOptions(

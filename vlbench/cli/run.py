@@ -39,11 +39,12 @@ def run(
     limit: Annotated[int | None, typer.Option(help="Only the first N samples (in the signature).")] = None,
     batch_size: Annotated[str, typer.Option(metavar="auto|N", help="Requests a batch.")] = "auto",
     dtype: Annotated[str, typer.Option(metavar="auto|float32|bfloat16|float16", help="Of the weights.")] = "auto",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …; or several by commas.")] = "auto",
     revision: Annotated[str | None, typer.Option(help="Revision of a hub checkpoint.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of random weights, of sampling and of the bootstrap.")] = 0,
     bootstrap: Annotated[int, typer.Option(metavar="N", help="Draws behind the 95 % intervals; 0: none.")] = 1000,
     workers: Annotated[int | None, typer.Option(help="Threads that prepare batches.")] = None,
+    num_workers: Annotated[int | None, typer.Option(help="Worker processes, each with the model.")] = None,
     plugin: Annotated[list[str] | None, typer.Option(metavar="FILE", help="A plugin file or module.")] = None,
     strict_plugins: Annotated[bool, typer.Option(help="Fail if an installed plugin is broken.")] = False,
     allow_missing: Annotated[bool, typer.Option(help="Count samples of missing images as wrong.")] = False,
@@ -56,7 +57,12 @@ def run(
     from vlbench.runner.options import RunOptions
 
     models, names = _names(model, "--model"), _names(tasks, "--tasks")
-    for option, number in (("--limit", limit), ("--workers", workers), ("--bootstrap", bootstrap or None)):
+    for option, number in (
+        ("--limit", limit),
+        ("--workers", workers),
+        ("--num-workers", num_workers),
+        ("--bootstrap", bootstrap or None),
+    ):
         check_positive(option, number)
     if dtype not in ("auto", "float32", "bfloat16", "float16"):
         raise UsageError(f"--dtype {dtype!r} is none of auto, float32, bfloat16, float16")
@@ -75,6 +81,7 @@ def run(
         seed=seed,
         bootstrap=bootstrap,
         workers=workers,
+        num_workers=num_workers,
         output=output,
         allow_missing=allow_missing,
         task_arguments={task: key_values(task_arg, task, names) for task in plugins.tasks},

@@ -15,7 +15,8 @@ class RunOptions:
     """What ``vlbench run`` was asked for, besides models and tasks. ``data`` None means the bundled scenes.
 
     A text is a folder, ``hub``, ``hf:org/name[@revision]`` or ``wds:FOLDER-or-URL``. ``bootstrap`` is the number of
-    draws behind the 95 % intervals; 0: none.
+    draws behind the 95 % intervals; 0: none. ``device`` may name several devices by commas, or
+    one for ``num_workers`` workers; how many there are does not identify a result.
     """
 
     data: Path | str | None = None
@@ -28,6 +29,7 @@ class RunOptions:
     seed: int = 0
     bootstrap: int = 1000
     workers: int | None = None
+    num_workers: int | None = None
     output: Path = Path("vlbench-results")
     allow_missing: bool = False
     model_arguments: Mapping[str, str] = field(default_factory=dict)

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from vlbench.data.source import LocalFolder
 from vlbench.errors import DataError, UsageError
 from vlbench.result import ModelInfo
-from vlbench.runner.driver import load_dataset, missing_images, open_run, pick_device
+from vlbench.runner.devices import pick_device
+from vlbench.runner.driver import load_dataset, missing_images, open_run
 from vlbench.runner.manifest import Counters
 from vlbench.runner.results import build_result, open_result
 from vlbench.runner.scoring import attach_scoring_models, score_rows
