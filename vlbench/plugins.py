@@ -41,7 +41,10 @@ SpecT = TypeVar("SpecT", ModelSpec, AdapterSpec, TaskSpec, DatasetSpec)
 
 @dataclass
 class Plugins:
-    """Everything that is registered. ``errors`` has one line for each plugin that could not be taken."""
+    """Everything that is registered. ``errors`` has one line for each plugin that could not be taken.
+
+    ``files`` are those that were named, so that a worker process can load the same.
+    """
 
     manager: pluggy.PluginManager
     models: dict[str, ModelSpec] = field(default_factory=dict)
@@ -50,6 +53,7 @@ class Plugins:
     datasets: dict[str, DatasetSpec] = field(default_factory=dict)
     origins: dict[str, str] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
+    files: tuple[str, ...] = ()
 
     def task(self, name: str) -> TaskSpec:
         """Return the task of that name; raises ``UsageError`` with the nearest names."""
@@ -80,7 +84,7 @@ def load_plugins(files: Sequence[str] = (), *, strict: bool = False) -> Plugins:
     """
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
-    plugins = Plugins(manager)
+    plugins = Plugins(manager, files=tuple(files))
     for module in BUILTIN:
         _register(plugins, module, lambda module=module: importlib.import_module(module))  # type: ignore[misc]
     for point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda p: p.name):

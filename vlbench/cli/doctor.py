@@ -46,7 +46,7 @@ def doctor(
     from vlbench.cli.run import key_values, settings
     from vlbench.plugins import load_plugins
     from vlbench.resolve import resolve_model
-    from vlbench.runner.driver import pick_device
+    from vlbench.runner.devices import pick_device
 
     given = [*settings(attn, compiled, device_map), *(model_arg or ())]
     resolved = resolve_model(model, load_plugins(plugin or ()), key_values(given, model, [model]), revision)

@@ -41,7 +41,7 @@ def run(
     limit: Annotated[int | None, typer.Option(help="Only the first N samples (in the signature).")] = None,
     batch_size: Annotated[str, typer.Option(metavar="auto|N", help="Requests a batch.")] = "auto",
     dtype: Annotated[str, typer.Option(metavar="auto|float32|bfloat16|float16", help="Of the weights.")] = "auto",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …; or several by commas.")] = "auto",
     attn: Annotated[
         str | None, typer.Option(metavar="eager|sdpa|flash_attention_2", help="Attention, where the library offers it.")
     ] = None,
@@ -54,6 +54,7 @@ def run(
     bootstrap: Annotated[int, typer.Option(metavar="N", help="Draws behind the 95 % intervals; 0: none.")] = DRAWS,
     workers: Annotated[int | None, typer.Option(help="Threads that prepare batches.")] = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Neither take nor keep answers across runs.")] = False,
+    num_workers: Annotated[int | None, typer.Option(help="Worker processes, each with the model.")] = None,
     plugin: Annotated[list[str] | None, typer.Option(metavar="FILE", help="A plugin file or module.")] = None,
     strict_plugins: Annotated[bool, typer.Option(help="Fail if an installed plugin is broken.")] = False,
     allow_missing: Annotated[bool, typer.Option(help="Count samples of missing images as wrong.")] = False,
@@ -65,7 +66,12 @@ def run(
     from vlbench.plugins import load_plugins
 
     models, names = _names(model, "--model"), _names(tasks, "--tasks")
-    for option, number in (("--limit", limit), ("--workers", workers), ("--bootstrap", bootstrap or None)):
+    for option, number in (
+        ("--limit", limit),
+        ("--workers", workers),
+        ("--num-workers", num_workers),
+        ("--bootstrap", bootstrap or None),
+    ):
         check_positive(option, number)
     plugins = load_plugins(plugin or (), strict=strict_plugins)
     options = run_options(
@@ -83,6 +89,7 @@ def run(
         bootstrap=bootstrap,
         workers=workers,
         cache=not no_cache,
+        num_workers=num_workers,
         output=output,
         allow_missing=allow_missing,
     )

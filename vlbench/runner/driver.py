@@ -21,7 +21,7 @@ from vlbench.data.roots import open_root
 from vlbench.errors import DataError, UnsupportedTask
 from vlbench.fingerprints import remembered_fingerprint
 from vlbench.leaderboard.store import write_result
-from vlbench.runner.engine import LocalEngine
+from vlbench.runner.devices import open_engine, pick_devices
 from vlbench.runner.identity import model_cache
 from vlbench.runner.journal import Journal
 from vlbench.runner.lock import exclusive
@@ -38,11 +38,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from vlbench.adapter import Adapter
     from vlbench.data.overlaps import Exposure
     from vlbench.plugins import Plugins
-    from vlbench.resolve import ResolvedModel
     from vlbench.result import Result
+    from vlbench.runner.engine import Engine
     from vlbench.task import Protocol, Task
     from vlbench.types import Dataset
 
@@ -85,7 +84,7 @@ def evaluate(
     resolved = resolve_model(model, plugins, options.model_arguments, options.revision)
     load = LoadOptions(
         checkpoint=resolved.checkpoint,
-        device=pick_device(options.device),
+        device=pick_devices(options.device)[0],
         dtype=options.dtype,
         revision=options.revision,
         seed=options.seed,
@@ -100,25 +99,18 @@ def evaluate(
         runs.append(open_run(task, protocol, dataset, options.limit, reporter))
     check_images(runs, options.allow_missing, reporter)
     attach_scoring_models(runs, plugins, load.device, options.seed)
-    adapter = resolved.adapter(load)
-    for note in adapter.notes():
-        reporter.warn(note)
-    if adapter.random_weights:
-        reporter.warn(f"{model} has random weights: its scores say nothing about a trained model")
-    tell_exposure(model, trained_on(resolved, adapter), runs, reporter)
-    plugins.manager.hook.vlbench_run_start(model=model, tasks=[run.task.name for run in runs])
-    results, reused = _run_all(resolved, adapter, runs, options, plugins, reporter)
+    engine, adapter = open_engine(model, kind, load, options, plugins, reporter)
+    with contextlib.closing(engine):
+        for note in adapter.notes():
+            reporter.warn(note)
+        if adapter.random_weights:
+            reporter.warn(f"{model} has random weights: its scores say nothing about a trained model")
+        tell_exposure(model, trained_on(resolved, adapter), runs, reporter)
+        plugins.manager.hook.vlbench_run_start(model=model, tasks=[run.task.name for run in runs])
+        finished = Finished(resolved, adapter, remembered_fingerprint(adapter), options)
+        results, reused = _run_all(finished, engine, runs, plugins, reporter)
     plugins.manager.hook.vlbench_run_end(results=results)
     return RunReport(tuple(results), unsupported, frozenset(reused))
-
-
-def pick_device(device: str) -> str:
-    """Return ``cuda`` where there is one for ``auto``, else ``cpu``; any other name as it is."""
-    if device != "auto":
-        return device
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def choose_tasks(
@@ -224,15 +216,14 @@ def check_output(output: Path) -> None:
 
 
 def _run_all(
-    resolved: ResolvedModel,
-    adapter: Adapter,
+    finished: Finished,
+    engine: Engine,
     runs: Sequence[TaskRun],
-    options: RunOptions,
     plugins: Plugins,
     reporter: Reporter,
 ) -> tuple[list[Result], set[str]]:
     """Run what has no finished result yet; another process at the same run is waited for."""
-    finished = Finished(resolved, adapter, remembered_fingerprint(adapter), options)
+    adapter, options = finished.adapter, finished.options
     signatures = sorted(run.signature for run in runs)
     identity = content_key(
         finished.fingerprint, finished.settings(), adapter.dtype, adapter.preprocessing(), signatures
@@ -254,7 +245,7 @@ def _run_all(
         if todo:
             header = {"batch_sizes": batch_sizes(adapter, options.batch_size)}
             with contextlib.closing(Journal(journal_path, header)) as journal:
-                for result in _run_todo(finished, adapter, todo, journal, plugins, reporter):
+                for result in _run_todo(finished, engine, todo, journal, plugins, reporter):
                     done[result.task.name] = result
             if any(result.unfinished for result in done.values()):
                 # The next attempt at a metric takes the responses from here.
@@ -266,22 +257,20 @@ def _run_all(
 
 def _run_todo(
     finished: Finished,
-    adapter: Adapter,
+    engine: Engine,
     runs: Sequence[TaskRun],
     journal: Journal,
     plugins: Plugins,
     reporter: Reporter,
 ) -> Iterator[Result]:
     started = time.perf_counter()
-    engine = LocalEngine(adapter, finished.options.workers)
-    cached = finished.options.cache
+    adapter, cached = finished.adapter, finished.options.cache
     try:
         with model_cache(adapter, finished.fingerprint, cached, reporter) as cache:
             execution = Execution(engine, journal, reporter, adapter.logit_scale, cache)
             rows = execution.run(runs)
         scored = score_rows(runs, rows, journal.path, reporter, finished.options.workers, cached)
     finally:
-        engine.close()
         reporter.stop()
     rows |= scored.rows
     execution.counters.adapter = adapter.counters()

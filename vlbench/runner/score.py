@@ -18,7 +18,8 @@ from vlbench.data.source import LocalFolder
 from vlbench.errors import DataError, UsageError
 from vlbench.plugins import load_plugins
 from vlbench.result import ModelInfo
-from vlbench.runner.driver import load_dataset, missing_images, open_run, pick_device
+from vlbench.runner.devices import pick_device
+from vlbench.runner.driver import load_dataset, missing_images, open_run
 from vlbench.runner.results import build_result, open_result
 from vlbench.runner.scoring import attach_scoring_models, score_rows
 from vlbench.stats import DRAWS

@@ -63,7 +63,8 @@ def adapt(
     from vlbench.data.roots import open_root
     from vlbench.plugins import load_plugins
     from vlbench.resolve import resolve_model
-    from vlbench.runner.driver import check_output, pick_device
+    from vlbench.runner.devices import pick_device
+    from vlbench.runner.driver import check_output
     from vlbench.runner.results import Finished
 
     if method not in METHODS:

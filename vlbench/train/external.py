@@ -54,7 +54,7 @@ def finetune_external(
     """
     from vlbench.plugins import load_plugins
     from vlbench.resolve import resolve_model
-    from vlbench.runner.driver import pick_device
+    from vlbench.runner.devices import pick_device
     from vlbench.train.trainer import fit
 
     wanted = objectives_of(tasks)
