@@ -75,11 +75,31 @@ def evaluate(
     samples are no error here: they count as wrong in the results.
     """
     from vlbench.plugins import load_plugins
-    from vlbench.resolve import resolve_model
 
     options = options or RunOptions()
     reporter = reporter or Silent()
     plugins = plugins or load_plugins()
+    prepared = prepare(model, tasks, options, plugins, reporter)
+    plugins.manager.hook.vlbench_run_start(model=model, tasks=[run.task.name for run in prepared.runs])
+    results, reused = _run_all(prepared.resolved, prepared.adapter, prepared.runs, options, plugins, reporter)
+    plugins.manager.hook.vlbench_run_end(results=results)
+    return RunReport(tuple(results), prepared.unsupported, frozenset(reused))
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A loaded model with its tasks, before anything is computed."""
+
+    resolved: ResolvedModel
+    adapter: Adapter
+    runs: Sequence[TaskRun]
+    unsupported: Mapping[str, str]
+
+
+def prepare(model: str, tasks: Sequence[str], options: RunOptions, plugins: Plugins, reporter: Reporter) -> Prepared:
+    """Resolve names and protocols, read annotations, look for missing images, and load the model."""
+    from vlbench.resolve import resolve_model
+
     resolved = resolve_model(model, plugins, options.model_arguments, options.revision)
     load = LoadOptions(
         checkpoint=resolved.checkpoint,
@@ -102,10 +122,7 @@ def evaluate(
     if adapter.random_weights:
         reporter.warn(f"{model} has random weights: its scores say nothing about a trained model")
     tell_exposure(model, trained_on(resolved, adapter), runs, reporter)
-    plugins.manager.hook.vlbench_run_start(model=model, tasks=[run.task.name for run in runs])
-    results, reused = _run_all(resolved, adapter, runs, options, plugins, reporter)
-    plugins.manager.hook.vlbench_run_end(results=results)
-    return RunReport(tuple(results), unsupported, frozenset(reused))
+    return Prepared(resolved, adapter, runs, unsupported)
 
 
 def pick_device(device: str) -> str:
