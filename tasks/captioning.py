@@ -86,6 +86,12 @@ class Captioning(Task[CaptionedImage]):
         """Return the model that CLIPScore is computed with."""
         return self.arguments.get("clipscore") or None
 
+    def scored_together(self) -> str:
+        """CIDEr weighs words by all references, unless the document frequencies are given."""
+        if self._frequencies is not None:
+            return ""
+        return f"CIDEr weighs words by all references; give --task-arg {self.name}:df=FILE (vlbench data df)"
+
     def protocol(self, capabilities: frozenset[str]) -> Protocol:
         """Return ``generate``; nothing else makes a caption."""
         if "generate" not in capabilities:

@@ -90,6 +90,10 @@ class Retrieval(Task[CaptionedImage]):
             )
         return dataset
 
+    def scored_together(self) -> str:
+        """Every query is ranked in the gallery of all."""
+        return "each query is ranked in the gallery of all samples; check it without --early-stop"
+
     def rounds(self, dataset: Dataset[CaptionedImage], protocol: Protocol) -> Rounds:
         """Embed everything, then re-rank where the protocol says so; or match all pairs."""
         folds = self._folds(dataset)

@@ -89,6 +89,10 @@ class Task(Generic[SampleT]):
             for sample, requests in zip(dataset.samples, asked, strict=True)
         ]
 
+    def scored_together(self) -> str:
+        """Return why samples cannot be scored a few at a time, as an early stop needs it; empty where they can."""
+        return "" if type(self).rounds is Task.rounds else "its samples are scored together"
+
     def aggregate(self, rows: Sequence[SampleRow], dataset: Dataset[SampleT]) -> Mapping[str, Metric]:
         """Turn rows into metrics."""
         raise NotImplementedError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -71,6 +71,7 @@ def check(
     markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="Write Markdown.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
     model: Annotated[str | None, typer.Option(help="Evaluate this model first, in place of RESULT.")] = None,
+    early_stop: Annotated[bool, typer.Option("--early-stop", help="Stop --model when the verdict is certain.")] = False,
     tasks: Annotated[str | None, typer.Option(help="Tasks by commas; default: those with a rule or baseline.")] = None,
     model_arg: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="For the adapter.")] = None,
     task_arg: Annotated[list[str] | None, typer.Option(metavar="[TASK:]KEY=VALUE", help="For the task.")] = None,
@@ -87,12 +88,13 @@ def check(
     """Tell whether results, or a model, got worse than the baseline: exit codes 0, 1, 3, 4, 5 (docs/ci.md)."""
     from vlbench.cli.run import key_values, run_options
     from vlbench.gate.baseline import find_baselines
+    from vlbench.gate.early import check_early
     from vlbench.gate.results import evaluated, of_tasks, read_scored
-    from vlbench.gate.verdict import check_results, worst
+    from vlbench.gate.verdict import check_results
     from vlbench.plugins import load_plugins
+    from vlbench.runner.progress import StderrReporter
 
-    if (model is None) == (not results):
-        raise UsageError("give results to check, or --model M to evaluate one first")
+    _refuse(model, results, early_stop)
     rules = _rules(config).override(metric=metric, max_drop=max_drop, alpha=alpha, estimand=estimand)
     baselines = find_baselines(baseline)
     named = None if tasks is None else [name.strip() for name in tasks.split(",") if name.strip()]
@@ -103,24 +105,22 @@ def check(
     else:
         plugins = load_plugins(plugin or ())
         wanted = wanted or list(baselines)
-        options = run_options(
-            plugins,
-            wanted,
-            task_arg,
-            data=data,
-            split=split,
-            limit=limit,
-            batch_size=batch_size,
-            dtype=dtype,
-            device=device,
-            seed=seed,
-            output=output,
-            model_arguments=key_values(model_arg, model, [model]),
-        )
-        scored = evaluated(model, wanted, options, plugins)
-    checks = check_results(scored, baselines, rules, max_failures)
-    _report(checks, junit, markdown, as_json)
-    raise typer.Exit(worst(checks).exit_code)
+        given: dict[str, Any] = {"split": split, "limit": limit, "device": device, "seed": seed, "output": output}
+        given["model_arguments"] = key_values(model_arg, model, [model])
+        options = run_options(plugins, wanted, task_arg, data=data, batch_size=batch_size, dtype=dtype, **given)
+        reporter = StderrReporter()
+        if early_stop:
+            checks = check_early(model, wanted, options, plugins, reporter, baselines, rules, max_failures)
+            return _report(checks, junit, markdown, as_json)
+        scored = evaluated(model, wanted, options, plugins, reporter)
+    _report(check_results(scored, baselines, rules, max_failures), junit, markdown, as_json)
+
+
+def _refuse(model: str | None, results: Sequence[Path] | None, early_stop: bool) -> None:
+    if (model is None) == (not results):
+        raise UsageError("give results to check, or --model M to evaluate one first")
+    if early_stop and model is None:
+        raise UsageError("--early-stop is for --model: results that are there have nothing left to save")
 
 
 def _rules(config: Path | None) -> Rules:
@@ -132,7 +132,9 @@ def _rules(config: Path | None) -> Rules:
 
 
 def _report(checks: Sequence[Check], junit: Path | None, markdown: Path | None, as_json: bool) -> None:
+    """Write the reports and leave with the exit code of the verdict that counts."""
     from vlbench.gate.reports import to_json, to_junit, to_markdown, to_text
+    from vlbench.gate.verdict import worst
     from vlbench.leaderboard.store import write_file
     from vlbench.leaderboard.table import write_text
 
@@ -150,3 +152,4 @@ def _report(checks: Sequence[Check], junit: Path | None, markdown: Path | None, 
         sys.stdout.write(to_json(checks))
     else:
         write_text(to_text(checks))
+    raise typer.Exit(worst(checks).exit_code)

@@ -9,7 +9,6 @@ from vlbench.gate.baseline import Scored
 from vlbench.leaderboard.samples import read_rows
 from vlbench.leaderboard.store import find_results, samples_path, stem
 from vlbench.runner.driver import evaluate
-from vlbench.runner.progress import Reporter, StderrReporter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
 
     from vlbench.plugins import Plugins
     from vlbench.runner.options import RunOptions
+    from vlbench.runner.progress import Reporter
 
 
 def read_scored(paths: Sequence[Path]) -> dict[str, Scored]:
@@ -38,14 +38,14 @@ def of_tasks(found: Mapping[str, Scored], wanted: Sequence[str]) -> dict[str, Sc
 
 
 def evaluated(
-    model: str, tasks: Sequence[str], options: RunOptions, plugins: Plugins, reporter: Reporter | None = None
+    model: str, tasks: Sequence[str], options: RunOptions, plugins: Plugins, reporter: Reporter
 ) -> dict[str, Scored | str]:
     """Evaluate ``model`` and return its results by task; where the evaluation broke off, the reason.
 
     What the user has to mend (names, data, a checkpoint that cannot be loaded) raises as ever.
     """
     try:
-        report = evaluate(model, tasks, options, plugins=plugins, reporter=reporter or StderrReporter())
+        report = evaluate(model, tasks, options, plugins=plugins, reporter=reporter)
     except EvaluationFailed as error:
         return dict.fromkeys(tasks, str(error))
     except VlbenchError:

@@ -76,11 +76,32 @@ def evaluate(
     samples are no error here: they count as wrong in the results.
     """
     from vlbench.plugins import load_plugins
-    from vlbench.resolve import resolve_model
 
     options = options or RunOptions()
     reporter = reporter or Silent()
     plugins = plugins or load_plugins()
+    prepared = prepare(model, tasks, options, plugins, reporter)
+    plugins.manager.hook.vlbench_run_start(model=model, tasks=[run.task.name for run in prepared.runs])
+    with contextlib.closing(prepared.engine):
+        results, reused = _run_all(prepared.finished, prepared.engine, prepared.runs, plugins, reporter)
+    plugins.manager.hook.vlbench_run_end(results=results)
+    return RunReport(tuple(results), prepared.unsupported, frozenset(reused))
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A loaded model with its tasks, before anything is computed; who takes it closes the engine."""
+
+    finished: Finished
+    engine: Engine
+    runs: Sequence[TaskRun]
+    unsupported: Mapping[str, str]
+
+
+def prepare(model: str, tasks: Sequence[str], options: RunOptions, plugins: Plugins, reporter: Reporter) -> Prepared:
+    """Resolve names and protocols, read annotations, look for missing images, and load the model."""
+    from vlbench.resolve import resolve_model
+
     resolved = resolve_model(model, plugins, options.model_arguments, options.revision)
     load = LoadOptions(
         checkpoint=resolved.checkpoint,
@@ -100,17 +121,13 @@ def evaluate(
     check_images(runs, options.allow_missing, reporter)
     attach_scoring_models(runs, plugins, load.device, options.seed)
     engine, adapter = open_engine(model, kind, load, options, plugins, reporter)
-    with contextlib.closing(engine):
-        for note in adapter.notes():
-            reporter.warn(note)
-        if adapter.random_weights:
-            reporter.warn(f"{model} has random weights: its scores say nothing about a trained model")
-        tell_exposure(model, trained_on(resolved, adapter), runs, reporter)
-        plugins.manager.hook.vlbench_run_start(model=model, tasks=[run.task.name for run in runs])
-        finished = Finished(resolved, adapter, remembered_fingerprint(adapter), options)
-        results, reused = _run_all(finished, engine, runs, plugins, reporter)
-    plugins.manager.hook.vlbench_run_end(results=results)
-    return RunReport(tuple(results), unsupported, frozenset(reused))
+    for note in adapter.notes():
+        reporter.warn(note)
+    if adapter.random_weights:
+        reporter.warn(f"{model} has random weights: its scores say nothing about a trained model")
+    tell_exposure(model, trained_on(resolved, adapter), runs, reporter)
+    finished = Finished(resolved, adapter, remembered_fingerprint(adapter), options)
+    return Prepared(finished, engine, runs, unsupported)
 
 
 def choose_tasks(

@@ -1,0 +1,60 @@
+"""Betting: hand-computed capital, the end of a benchmark, and a small form of ``benchmarks/early_stop.py``."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+
+import numpy as np
+import pytest
+
+from tests.support.cli import ROOT
+from vlbench.stats import betting
+from vlbench.stats.betting import Units, capital, exceeds, falls_below, interval
+
+
+def ones(values: list[float], **more: int) -> Units:
+    return Units(np.array(values), np.ones(len(values)), 1.0, 1, **more)
+
+
+def test_the_first_bet_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One gap of 0.1 against a made-up variance of 0.04: 0.1 / (0.04 + 0.01) = 2, cut to 0.9 / (1 + 0)."""
+    monkeypatch.setattr(betting, "GAPS", (1.0,))
+    monkeypatch.setattr(betting, "SHARES", (1.0,))
+    assert capital(ones([1.0]), 0.0, 0.1).tolist() == pytest.approx([math.log(1.9)])
+    # The second: variance (0.04 + 0) / 2 about the one value seen, 0.1 / 0.03 again cut; a value of -1 leaves a tenth.
+    assert capital(ones([1.0, -1.0]), 0.0, 0.1).tolist() == pytest.approx([math.log(1.9), math.log(0.19)])
+
+
+def test_equal_models_pass_and_a_collapse_is_found() -> None:
+    assert falls_below(ones([0.0] * 400), 0.02, 0.05, 0.02)
+    assert not exceeds(ones([0.0] * 400), 0.02, 0.05, 0.02)
+    assert exceeds(ones([1.0] * 10), 0.02, 0.05, 0.02)
+    assert not exceeds(ones([]), 0.02, 0.05, 0.02)
+    low, high = interval(ones([0.0, 0.0, 1.0, 0.0] * 100), 0.05, 0.02)
+    assert low < 0.25 < high and high - low < 0.3
+
+
+def test_what_is_left_of_a_benchmark_decides_it() -> None:
+    """Of 100 samples 60 got worse: whatever the other 40 do, the mean is at least 0.2."""
+    assert exceeds(ones([1.0] * 60, images=100, samples=100), 0.1, 1e-9, 0.1)
+
+
+def test_an_image_of_many_samples_counts_as_one_draw() -> None:
+    many = Units(np.array([5.0]), np.array([5.0]), 1.0, 5)
+    assert capital(many, 0.02, 0.02).tolist() == pytest.approx(capital(ones([1.0]), 0.02, 0.02).tolist(), abs=0.2)
+
+
+@pytest.mark.parametrize("estimand", ["population", "benchmark"])
+def test_false_alarms_and_savings(estimand: str) -> None:
+    """100 runs of 5,000 samples: 11 false alarms are the most that a chance of 5 % makes likely."""
+    spec = importlib.util.spec_from_file_location("early_stop", ROOT / "benchmarks" / "early_stop.py")
+    assert spec is not None and spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    import sys
+
+    sys.modules["early_stop"] = script
+    spec.loader.exec_module(script)
+    assert script.simulate(0.02, 0.1, estimand, 100, seed=1).regressed <= 0.11
+    assert script.simulate(0.05, 0.1, estimand, 60, seed=1).median <= 0.16
+    assert script.simulate(0.0, 0.1, estimand, 60, seed=1).median <= 0.34

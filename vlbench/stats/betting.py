@@ -1,0 +1,106 @@
+"""Sequential tests of a mean by betting: they may be looked at after every image, and stopped at any time.
+
+A gambler bets against the hypothesis that the mean of bounded values is at most m. If it is true, the capital of any
+betting strategy is a non-negative supermartingale, and ever reaching 1/alpha has a chance of alpha at most (Ville 1939;
+Waudby-Smith and Ramdas, "Estimating means of bounded random variables by betting", JRSS B 2024, sections 4 and 5).
+Images drawn without replacement from N have, given those before them, the mean of what is left.
+
+The bet is what the capital grows fastest with if the mean lies ``gap`` beyond m and the variance is that of the values
+seen so far; the capital is spread over several gaps, since the true one is not known.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from vlbench.stats.estimators import Doubles
+
+GAPS = (1.0, 2.0, 8.0)
+SHARES = (0.85, 0.1, 0.05)
+"""Multiples of the smallest gap that is worth finding, and the share of the capital that is bet on each."""
+MOST = 0.9
+"""The largest part of the capital that is ever at stake."""
+SMALLEST_GAP = 0.005
+"""In units of the range: where no drop is tolerated, the smallest one that the bets are made for."""
+_TINY = 1e-9
+
+
+@dataclass(frozen=True)
+class Units:
+    """Images in the order in which they are seen.
+
+    ``sums`` (t,) are the drops of an image's samples added up, ``sizes`` (t,) their numbers. A drop lies between
+    -``reach`` and ``reach``; no image has more than ``largest`` samples. ``images`` is the number of all images and
+    ``samples`` that of all samples, where they are drawn without replacement from a benchmark; otherwise None.
+    """
+
+    sums: Doubles
+    sizes: Doubles
+    reach: float
+    largest: int
+    images: int | None = None
+    samples: int | None = None
+
+
+def exceeds(units: Units, bound: float, alpha: float, gap: float) -> bool:
+    """Tell whether the mean drop is shown to be more than ``bound`` by what was seen so far."""
+    return bool(capital(units, bound, gap).max(initial=0.0) >= -math.log(alpha))
+
+
+def falls_below(units: Units, bound: float, alpha: float, gap: float) -> bool:
+    """Tell whether the mean drop is shown to be less than ``bound`` by what was seen so far."""
+    turned = Units(-units.sums, units.sizes, units.reach, units.largest, units.images, units.samples)
+    return exceeds(turned, -bound, alpha, gap)
+
+
+def capital(units: Units, bound: float, gap: float) -> Doubles:
+    """Return the logarithm of the capital after each image (t,), betting that the mean is more than ``bound``."""
+    values = units.sums - bound * units.sizes
+    seen = len(values)
+    before = np.concatenate(([0.0], np.cumsum(values)[:-1])) if seen else values
+    mean_size = float(units.sizes.mean()) if seen else 1.0
+    if units.images is None:
+        rest, scale = np.zeros(seen), np.ones(seen)
+    else:
+        left = units.images - np.arange(seen, dtype=np.float64)
+        rest, scale = -before / left, units.images / left
+        mean_size = (units.samples or units.images) / units.images
+    excess = values - rest
+    counts = np.arange(seen, dtype=np.float64)
+    # The spread of what came before; one made-up value of a fifth of the range keeps the first bets small.
+    prior = (0.2 * units.reach * units.largest) ** 2
+    squares = np.concatenate(([0.0], np.cumsum(values**2)[:-1])) if seen else values
+    mean = np.divide(before, counts, out=np.zeros(seen), where=counts > 0)
+    variance = (prior + np.maximum(squares - counts * mean**2, 0.0)) / (counts + 1.0)
+    lowest = units.largest * (units.reach + abs(bound)) + rest
+    ceiling = MOST / np.maximum(lowest, _TINY)
+    least = max(gap, SMALLEST_GAP * units.reach) * mean_size
+    logs = []
+    for multiple, share in zip(GAPS, SHARES, strict=True):
+        wanted = least * multiple * scale
+        stake = np.minimum(wanted / (variance + wanted**2), ceiling)
+        logs.append(np.cumsum(np.log1p(stake * excess)) + math.log(share))
+    total: Doubles = np.logaddexp.reduce(np.stack(logs), axis=0)
+    return total
+
+
+def interval(units: Units, alpha: float, gap: float, steps: int = 24) -> tuple[float, float]:
+    """Return bounds of the mean drop, each missed with a chance of ``alpha`` at most however often one looks."""
+    turned = Units(-units.sums, units.sizes, units.reach, units.largest, units.images, units.samples)
+    return _lower(units, alpha, gap, steps), -_lower(turned, alpha, gap, steps)
+
+
+def _lower(units: Units, alpha: float, gap: float, steps: int) -> float:
+    low, high = -units.reach, units.reach
+    for _ in range(steps):
+        middle = (low + high) / 2
+        if exceeds(units, middle, alpha, gap):
+            low = middle
+        else:
+            high = middle
+    return low
