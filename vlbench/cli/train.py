@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -141,5 +142,8 @@ def _check(output: Path, save_dtype: str, device: str) -> None:
 
 
 def _say(text: str) -> None:
+    # Of the processes that torchrun starts one speaks for all.
+    if os.environ.get("RANK", "0") != "0":
+        return
     sys.stderr.write(f"{text}\n")
     sys.stderr.flush()

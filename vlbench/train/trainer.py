@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import json
 import math
+import os
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from transformers import Trainer, TrainerCallback, TrainingArguments
-from transformers.trainer_utils import get_last_checkpoint
 
-from vlbench.errors import DataError, EvaluationFailed
+from vlbench.errors import DataError, EvaluationFailed, UsageError
 from vlbench.models.checkpoint import Checkpoint, save_checkpoint
 from vlbench.train.collate import Collator, Draws
 from vlbench.train.step import TrainingModel
@@ -50,7 +52,8 @@ def train(
 ) -> None:
     """Train ``checkpoint.model`` in place and write the checkpoint folder ``output``.
 
-    A run that was killed goes on from its last saved step when it is called again with the same arguments, and makes
+    Under torchrun each process takes its share of every batch, and the batches are those of one process. A run that was
+    killed goes on from its last saved step when it is called again with the same arguments, and makes
     the same batches as an undisturbed one. Weights are saved as ``dtype``. Raises ``DataError`` where the folder cannot
     be written, ``EvaluationFailed`` where the loss is no longer a number.
     """
@@ -75,12 +78,11 @@ def fit(
     """Run the loop over the draws of ``source``; only its state, the recipe and the log are written."""
     try:
         output.mkdir(parents=True, exist_ok=True)
-        recipe.save(output / "recipe.yaml")
+        if is_first():
+            recipe.save(output / "recipe.yaml")
     except OSError as error:
         raise DataError(f"cannot write {output} ({error.strerror}); choose another --output") from error
-    last: str | None = None
-    if (output / STATE).is_dir():
-        last = get_last_checkpoint(str(output / STATE))  # type: ignore[no-untyped-call]
+    last = _last_complete(output / STATE)
     if last is not None:
         say(f"going on from {last}")
     assert isinstance(wrapped, torch.nn.Module)
@@ -99,12 +101,34 @@ def fit(
     return trainer
 
 
+def is_first() -> bool:
+    """Tell whether this is the one process, or the first of those that torchrun started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _last_complete(folder: Path) -> str | None:
+    """Return the last checkpoint that was written to its end: the trainer writes ``trainer_state.json`` last.
+
+    A process that was killed while it saved leaves a later one without, from which nothing could go on.
+    """
+    complete: dict[int, str] = {}
+    for path in folder.glob("checkpoint-*/trainer_state.json"):
+        with contextlib.suppress(ValueError):
+            complete[int(json.loads(path.read_text(encoding="utf-8"))["global_step"])] = str(path.parent)
+    return complete[max(complete)] if complete else None
+
+
 def _arguments(recipe: Recipe, output: Path, device: str) -> TrainingArguments:
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    if recipe.batch_size % processes:
+        raise UsageError(
+            f"{processes} processes cannot share batches of {recipe.batch_size}; take another --batch-size"
+        )
     cpu = device == "cpu" or (device == "auto" and not torch.cuda.is_available())
     return TrainingArguments(
         output_dir=str(output / STATE),
         max_steps=recipe.steps,
-        per_device_train_batch_size=recipe.batch_size,
+        per_device_train_batch_size=recipe.batch_size // processes,
         learning_rate=recipe.learning_rate,
         lr_scheduler_type="cosine",
         warmup_steps=math.ceil(recipe.warmup * recipe.steps),
@@ -153,7 +177,7 @@ class _Log(TrainerCallback):
         self._started = time.monotonic()
         self._first: int | None = None
         self._names = [name for name, weight in recipe.objectives.items() if weight > 0]
-        if not resumed or not path.exists():
+        if is_first() and (not resumed or not path.exists()):
             self._append(["step", "learning_rate", "examples_per_second", *self._names], "w")
 
     def _append(self, row: list[Any], mode: str = "a") -> None:
@@ -170,7 +194,7 @@ class _Log(TrainerCallback):
                     f"the {name} loss is {loss} at step {state.global_step}; lower the learning rate"
                 )
             self._sums.setdefault(name, []).append(loss)
-        if state.global_step % LOG_EVERY == 0 or state.global_step == self._recipe.steps:
+        if is_first() and (state.global_step % LOG_EVERY == 0 or state.global_step == self._recipe.steps):
             self._flush(state.global_step, kwargs["lr_scheduler"].get_last_lr()[0])
 
     def _flush(self, step: int, rate: float) -> None:
