@@ -173,7 +173,7 @@ class AdaptedModel(nn.Module):
             attention_mask=mask.to(pixels.device),
             encoder_hidden_states=seen.repeat(len(chosen) // len(pixels), 1, 1),
         ).last_hidden_state
-        logits = self.model.itm_head(fused[:, 0])
+        logits: torch.Tensor = self.model.itm_head(fused[:, 0])
         return logits[:, 1] - logits[:, 0]
 
 
