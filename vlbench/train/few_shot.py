@@ -22,7 +22,8 @@ CONTEXT = "a photo of a"
 PENALTY = 1e-3
 PROBE_STEPS = 200
 COOP_STEPS = 100
-COOP_RATE = 2e-3
+COOP_RATE = 0.15
+"""Learning rate as a share of the spread of the word vectors, which differs tenfold between models."""
 
 
 def draw_shots(labels: Sequence[int], shots: int, seed: int) -> list[int]:
@@ -111,7 +112,7 @@ class ContextPrompts:
         Adam with a cosine schedule over all images at once, in place of the paper's SGD over batches.
         """
         context = self.start.clone().requires_grad_()
-        search = torch.optim.Adam([context], lr=COOP_RATE)
+        search = torch.optim.Adam([context], lr=COOP_RATE * float(self.start.std()))
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(search, COOP_STEPS)
         for _ in range(COOP_STEPS):
             logits = self._adapter.logit_scale * images @ self.embed(context).T
