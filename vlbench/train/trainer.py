@@ -15,6 +15,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from vlbench.errors import DataError, EvaluationFailed, UsageError
 from vlbench.models.checkpoint import Checkpoint, save_checkpoint
+from vlbench.train.arguments import check_keys
 from vlbench.train.collate import Collator, Draws
 from vlbench.train.step import TrainingModel
 
@@ -120,36 +121,46 @@ def _last_complete(folder: Path) -> str | None:
 
 def _arguments(recipe: Recipe, output: Path, device: str) -> TrainingArguments:
     processes = int(os.environ.get("WORLD_SIZE", "1"))
-    if recipe.batch_size % processes:
-        raise UsageError(
-            f"{processes} processes cannot share batches of {recipe.batch_size}; take another --batch-size"
-        )
+    check_keys(list(recipe.trainer))
+    parts = recipe.trainer.get("gradient_accumulation_steps", 1)
+    if not isinstance(parts, int) or parts < 1:
+        raise UsageError(f"gradient_accumulation_steps is {parts}; it takes a whole number from 1")
+    if recipe.batch_size % (processes * parts):
+        shares = f"{parts} accumulated parts" if processes == 1 else f"{processes} processes"
+        shares += f" of {parts} accumulated parts each" if processes > 1 and parts > 1 else ""
+        raise UsageError(f"{shares} cannot share batches of {recipe.batch_size}; take another --batch-size")
     cpu = device == "cpu" or (device == "auto" and not torch.cuda.is_available())
-    return TrainingArguments(
-        output_dir=str(output / STATE),
-        max_steps=recipe.steps,
-        per_device_train_batch_size=recipe.batch_size // processes,
-        learning_rate=recipe.learning_rate,
-        lr_scheduler_type="cosine",
-        warmup_steps=math.ceil(recipe.warmup * recipe.steps),
-        weight_decay=recipe.weight_decay,
-        adam_beta1=recipe.betas[0],
-        adam_beta2=recipe.betas[1],
-        max_grad_norm=recipe.clip,
-        seed=recipe.seed,
-        save_strategy="steps",
-        save_steps=recipe.save_every,
-        save_total_limit=1,
-        logging_strategy="no",
-        report_to="none",
-        remove_unused_columns=False,
-        disable_tqdm=True,
-        dataloader_num_workers=0,
-        use_cpu=cpu,
-        bf16=not cpu and torch.cuda.is_bf16_supported(),
+    reports = recipe.trainer.get("report_to", "none") not in ("none", ["none"], [])
+    own: dict[str, Any] = {
+        "output_dir": str(output / STATE),
+        "max_steps": recipe.steps,
+        "per_device_train_batch_size": recipe.batch_size // (processes * parts),
+        "learning_rate": recipe.learning_rate,
+        "lr_scheduler_type": "cosine",
+        "warmup_steps": math.ceil(recipe.warmup * recipe.steps),
+        "weight_decay": recipe.weight_decay,
+        "adam_beta1": recipe.betas[0],
+        "adam_beta2": recipe.betas[1],
+        "max_grad_norm": recipe.clip,
+        "seed": recipe.seed,
+        "save_strategy": "steps",
+        "save_steps": recipe.save_every,
+        "save_total_limit": 1,
+        "logging_strategy": "steps" if reports else "no",
+        "logging_steps": LOG_EVERY,
+        "report_to": "none",
+        "remove_unused_columns": False,
+        "disable_tqdm": True,
+        "dataloader_num_workers": 0,
+        "use_cpu": cpu,
+        "bf16": not cpu and torch.cuda.is_bf16_supported() and not recipe.trainer.get("fp16"),
         # Objectives take turns, so that not every weight has a gradient at every step.
-        ddp_find_unused_parameters=True,
-    )
+        "ddp_find_unused_parameters": True,
+    }
+    try:
+        return TrainingArguments(**{**own, **recipe.trainer})
+    except (ValueError, TypeError, ImportError, OSError) as error:
+        raise UsageError(f"the trainer refuses its arguments: {' '.join(str(error).split())}") from error
 
 
 class _KeyedTrainer(Trainer):
@@ -188,14 +199,19 @@ class _Log(TrainerCallback):
         """Gather the losses of a step."""
         if self._first is None:
             self._first, self._started = state.global_step, time.monotonic()
-        for name, loss in self._model.losses.items():
-            if not math.isfinite(loss):
-                raise EvaluationFailed(
-                    f"the {name} loss is {loss} at step {state.global_step}; lower the learning rate"
-                )
-            self._sums.setdefault(name, []).append(loss)
+        self._gather(state.global_step)
         if is_first() and (state.global_step % LOG_EVERY == 0 or state.global_step == self._recipe.steps):
             self._flush(state.global_step, kwargs["lr_scheduler"].get_last_lr()[0])
+
+    def on_substep_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Gather the losses of a part of a step, where gradients are accumulated."""
+        self._gather(state.global_step + 1)
+
+    def _gather(self, step: int) -> None:
+        for name, loss in self._model.losses.items():
+            if not math.isfinite(loss):
+                raise EvaluationFailed(f"the {name} loss is {loss} at step {step}; lower the learning rate")
+            self._sums.setdefault(name, []).append(loss)
 
     def _flush(self, step: int, rate: float) -> None:
         means: Mapping[str, float] = {name: sum(values) / len(values) for name, values in self._sums.items()}
