@@ -59,20 +59,24 @@ def test_what_cannot_be_taken_is_one_clear_error(pair: str, message: str) -> Non
 class _Toy(torch.nn.Module):
     """One weight with a loss that is a mean over rows: equal parts of a batch have the mean of its gradients."""
 
-    def __init__(self) -> None:
+    def __init__(self, dies_at: int = -1) -> None:
         super().__init__()
+        self._left = dies_at
         self.weight = torch.nn.Parameter(torch.ones(3))
         self.losses: dict[str, float] = {}
 
     def forward(self, batch: torch.Tensor) -> dict[str, torch.Tensor]:
+        self._left -= 1
+        if self._left == 0:
+            raise KeyboardInterrupt
         loss = ((batch @ self.weight - 2) ** 2).mean()
         self.losses = {"tag": float(loss.detach())}
         return {"loss": loss}
 
 
-def _toy(output: Path, **values: Any) -> tuple[torch.Tensor, list[dict[str, str]]]:
+def _toy(output: Path, dies_at: int = -1, **values: Any) -> tuple[torch.Tensor, list[dict[str, str]]]:
     recipe = Recipe(**{"objectives": {"tag": 1.0}, "scenes": 40, "batch_size": 4, "steps": 2, **values})
-    model = _Toy()
+    model = _Toy(dies_at)
     fit(model, ScenesSource(40), _rows, recipe, output, device="cpu", say=lambda _: None)
     with (output / "training_log.csv").open(newline="") as file:
         return model.weight.detach(), list(csv.DictReader(file))
@@ -93,6 +97,19 @@ def test_accumulated_parts_make_the_step_of_the_whole_batch(tmp_path: Path) -> N
         _toy(tmp_path / "uneven", trainer={"gradient_accumulation_steps": 3})
     with pytest.raises(UsageError, match="unknown trainer argument 'bf61'; did you mean 'bf16'"):
         _toy(tmp_path / "unknown", trainer={"bf61": True})
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_resumed_run_logs_no_step_twice(tmp_path: Path) -> None:
+    """Killed in step 50, after step 40 was logged, with its last checkpoint at step 30."""
+    with pytest.raises(KeyboardInterrupt):
+        _toy(tmp_path, dies_at=50, steps=60, save_every=30)
+    assert [line.partition(",")[0] for line in (tmp_path / "training_log.csv").read_text().splitlines()[1:]] == [
+        "20",
+        "40",
+    ]
+    _, rows = _toy(tmp_path, steps=60, save_every=30)
+    assert [row["step"] for row in rows] == ["20", "40", "60"]
 
 
 def test_checkpointed_layers_run_twice_and_change_no_gradient() -> None:

@@ -92,7 +92,7 @@ def fit(
         args=_arguments(recipe, output, device),
         train_dataset=Draws(source, recipe),
         data_collator=collator,
-        callbacks=[_Log(output / LOG, recipe, wrapped, say, resumed=last is not None)],
+        callbacks=[_Log(output / LOG, recipe, wrapped, say)],
     )
     # The default callback prints a dictionary a step; the log is ours.
     from transformers import PrinterCallback
@@ -180,16 +180,25 @@ class _KeyedTrainer(Trainer):
 class _Log(TrainerCallback):
     """Writes the losses as CSV and says a line now and then; stops a run whose loss is no number."""
 
-    def __init__(
-        self, path: Path, recipe: Recipe, model: Trainable, say: Callable[[str], None], *, resumed: bool
-    ) -> None:
+    def __init__(self, path: Path, recipe: Recipe, model: Trainable, say: Callable[[str], None]) -> None:
         self._path, self._recipe, self._model, self._say = path, recipe, model, say
         self._sums: dict[str, list[float]] = {}
         self._started = time.monotonic()
         self._first: int | None = None
         self._names = [name for name, weight in recipe.objectives.items() if weight > 0]
-        if is_first() and (not resumed or not path.exists()):
-            self._append(["step", "learning_rate", "examples_per_second", *self._names], "w")
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Begin the log; of a run that goes on keep the rows up to its checkpoint, since later steps are made again."""
+        if not is_first():
+            return
+        kept: list[list[str]] = []
+        if state.global_step and self._path.exists():
+            with self._path.open(newline="", encoding="utf-8") as file:
+                rows = [row for row in csv.reader(file) if row and row[0].isdigit()]
+            kept = [row for row in rows if int(row[0]) <= state.global_step]
+        self._append(["step", "learning_rate", "examples_per_second", *self._names], "w")
+        for row in kept:
+            self._append(row)
 
     def _append(self, row: list[Any], mode: str = "a") -> None:
         with self._path.open(mode, newline="", encoding="utf-8") as file:
