@@ -29,6 +29,10 @@ Objectives = Annotated[
 ]
 SaveDtype = Annotated[str, typer.Option("--save-dtype", help="Of the saved weights: float32, float16 or bfloat16.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+TrainerArg = Annotated[
+    list[str] | None,
+    typer.Option("--trainer-arg", metavar="KEY=VALUE", help="Field of transformers.TrainingArguments; repeatable."),
+]
 
 
 def pretrain(
@@ -45,13 +49,14 @@ def pretrain(
     seed: Seed = None,
     save_dtype: SaveDtype = "float32",
     device: Device = "auto",
+    trainer_arg: TrainerArg = None,
 ) -> None:
     """Train a new built-in model; the result is a checkpoint folder that --model takes."""
     from vlbench.cli.run import data_root
     from vlbench.train.run import pretrain as train
 
     model = {key: value for key, value in {"fusion": fusion}.items() if value is not None}
-    chosen = _recipe(recipe, objectives, steps, batch_size, learning_rate, seed, model)
+    chosen = _recipe(recipe, objectives, steps, batch_size, learning_rate, seed, trainer_arg, model)
     _check(output, save_dtype, device)
     train(data_root(data), chosen, output, dtype=save_dtype, device=device, say=_say)
     _say(f"checkpoint in {output} (vlbench run --model {output})")
@@ -82,6 +87,7 @@ def finetune(
     seed: Seed = None,
     save_dtype: SaveDtype = "float32",
     device: Device = "auto",
+    trainer_arg: TrainerArg = None,
 ) -> None:
     """Go on training a model for one task or several."""
     from vlbench.cli.run import data_root
@@ -93,7 +99,7 @@ def finetune(
         raise UsageError("--task is empty")
     folder = next((path for path in (Path(model), CHECKPOINTS / model) if is_checkpoint(path)), None)
     default = "scenes-finetune" if folder else "external-finetune"
-    chosen = _recipe(recipe or default, objectives, steps, batch_size, learning_rate, seed)
+    chosen = _recipe(recipe or default, objectives, steps, batch_size, learning_rate, seed, trainer_arg)
     _check(output, save_dtype, device)
     common: dict[str, Any] = {"dtype": save_dtype, "device": device, "say": _say}
     if folder and tune != "full":
@@ -116,8 +122,10 @@ def _recipe(
     batch_size: int | None,
     learning_rate: float | None,
     seed: int | None,
+    trainer_arg: list[str] | None,
     model: dict[str, Any] | None = None,
 ) -> Recipe:
+    from vlbench.train.arguments import parse_trainer_arguments
     from vlbench.train.recipe import parse_objectives, read_recipe
 
     given: dict[str, Any] = {
@@ -127,6 +135,7 @@ def _recipe(
         "learning_rate": learning_rate,
         "seed": seed,
         "model": model or None,
+        "trainer": parse_trainer_arguments(trainer_arg) if trainer_arg else None,
     }
     return read_recipe(name, given)
 

@@ -116,6 +116,14 @@ class AdaptedModel(nn.Module):
             seen.add(place)
         return state
 
+    def gradient_checkpointing_enable(self, **_: Any) -> None:
+        """Let the model of transformers compute the insides of its layers again in the backward pass."""
+        name = "activation_checkpointing_enable"
+        getattr(self.model, name if hasattr(self.model, name) else "gradient_checkpointing_enable")()
+
+    # The name of transformers from 5.x on; the trainer calls whichever it knows.
+    activation_checkpointing_enable = gradient_checkpointing_enable
+
     def forward(self, batch: dict[str, Any]) -> dict[str, torch.Tensor]:
         """Return the weighted sum of the losses."""
         losses = {name: self._written(name, batch) for name in ("caption", "vqa") if f"{name}_ids" in batch}

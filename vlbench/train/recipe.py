@@ -34,7 +34,8 @@ class Recipe:
 
     ``every`` maps an objective to n where it takes part in each n-th step only; ``tag_first`` is the share of the steps
     at the start in which only tags are learned (a model can solve retrieval without seeing shapes; tags make it look);
-    ``scenes`` is the number of train scenes of ``--data scenes``.
+    ``scenes`` is the number of train scenes of ``--data scenes``; ``trainer`` holds further fields of
+    ``transformers.TrainingArguments``.
     """
 
     objectives: Mapping[str, float]
@@ -55,6 +56,7 @@ class Recipe:
     scenes: int = 1_000_000
     seed: int = 0
     save_every: int = 500
+    trainer: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Raise ``UsageError`` for values that cannot be."""

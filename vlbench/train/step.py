@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
+from vlbench.models.layers import TransformerLayer
 from vlbench.models.pixels import normalise
 from vlbench.train import objectives
 from vlbench.train.distributed import averaged, counts_of, gather, over_ranks, rank, same_length
@@ -34,6 +37,15 @@ class TrainingModel(nn.Module):
         self.weights = dict(weights)
         self.label_smoothing = label_smoothing
         self.losses: dict[str, float] = {}
+
+    def gradient_checkpointing_enable(self, **_: Any) -> None:
+        """Compute the insides of each layer again in the backward pass instead of keeping them (Chen et al. 2016)."""
+        for layer in self.model.modules():
+            if isinstance(layer, TransformerLayer):
+                layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)  # type: ignore[method-assign]
+
+    # The name of transformers from 5.x on; the trainer calls whichever it knows.
+    activation_checkpointing_enable = gradient_checkpointing_enable
 
     def forward(self, batch: Batch) -> dict[str, torch.Tensor]:
         """Return the weighted sum of the losses of the batch's active objectives."""

@@ -15,6 +15,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from vlbench.errors import DataError, EvaluationFailed, UsageError
 from vlbench.models.checkpoint import Checkpoint, save_checkpoint
+from vlbench.train.arguments import check_keys
 from vlbench.train.collate import Collator, Draws
 from vlbench.train.step import TrainingModel
 
@@ -91,7 +92,7 @@ def fit(
         args=_arguments(recipe, output, device),
         train_dataset=Draws(source, recipe),
         data_collator=collator,
-        callbacks=[_Log(output / LOG, recipe, wrapped, say, resumed=last is not None)],
+        callbacks=[_Log(output / LOG, recipe, wrapped, say)],
     )
     # The default callback prints a dictionary a step; the log is ours.
     from transformers import PrinterCallback
@@ -120,36 +121,46 @@ def _last_complete(folder: Path) -> str | None:
 
 def _arguments(recipe: Recipe, output: Path, device: str) -> TrainingArguments:
     processes = int(os.environ.get("WORLD_SIZE", "1"))
-    if recipe.batch_size % processes:
-        raise UsageError(
-            f"{processes} processes cannot share batches of {recipe.batch_size}; take another --batch-size"
-        )
+    check_keys(list(recipe.trainer))
+    parts = recipe.trainer.get("gradient_accumulation_steps", 1)
+    if not isinstance(parts, int) or parts < 1:
+        raise UsageError(f"gradient_accumulation_steps is {parts}; it takes a whole number from 1")
+    if recipe.batch_size % (processes * parts):
+        shares = f"{parts} accumulated parts" if processes == 1 else f"{processes} processes"
+        shares += f" of {parts} accumulated parts each" if processes > 1 and parts > 1 else ""
+        raise UsageError(f"{shares} cannot share batches of {recipe.batch_size}; take another --batch-size")
     cpu = device == "cpu" or (device == "auto" and not torch.cuda.is_available())
-    return TrainingArguments(
-        output_dir=str(output / STATE),
-        max_steps=recipe.steps,
-        per_device_train_batch_size=recipe.batch_size // processes,
-        learning_rate=recipe.learning_rate,
-        lr_scheduler_type="cosine",
-        warmup_steps=math.ceil(recipe.warmup * recipe.steps),
-        weight_decay=recipe.weight_decay,
-        adam_beta1=recipe.betas[0],
-        adam_beta2=recipe.betas[1],
-        max_grad_norm=recipe.clip,
-        seed=recipe.seed,
-        save_strategy="steps",
-        save_steps=recipe.save_every,
-        save_total_limit=1,
-        logging_strategy="no",
-        report_to="none",
-        remove_unused_columns=False,
-        disable_tqdm=True,
-        dataloader_num_workers=0,
-        use_cpu=cpu,
-        bf16=not cpu and torch.cuda.is_bf16_supported(),
+    reports = recipe.trainer.get("report_to", "none") not in ("none", ["none"], [])
+    own: dict[str, Any] = {
+        "output_dir": str(output / STATE),
+        "max_steps": recipe.steps,
+        "per_device_train_batch_size": recipe.batch_size // (processes * parts),
+        "learning_rate": recipe.learning_rate,
+        "lr_scheduler_type": "cosine",
+        "warmup_steps": math.ceil(recipe.warmup * recipe.steps),
+        "weight_decay": recipe.weight_decay,
+        "adam_beta1": recipe.betas[0],
+        "adam_beta2": recipe.betas[1],
+        "max_grad_norm": recipe.clip,
+        "seed": recipe.seed,
+        "save_strategy": "steps",
+        "save_steps": recipe.save_every,
+        "save_total_limit": 1,
+        "logging_strategy": "steps" if reports else "no",
+        "logging_steps": LOG_EVERY,
+        "report_to": "none",
+        "remove_unused_columns": False,
+        "disable_tqdm": True,
+        "dataloader_num_workers": 0,
+        "use_cpu": cpu,
+        "bf16": not cpu and torch.cuda.is_bf16_supported() and not recipe.trainer.get("fp16"),
         # Objectives take turns, so that not every weight has a gradient at every step.
-        ddp_find_unused_parameters=True,
-    )
+        "ddp_find_unused_parameters": True,
+    }
+    try:
+        return TrainingArguments(**{**own, **recipe.trainer})
+    except (ValueError, TypeError, ImportError, OSError) as error:
+        raise UsageError(f"the trainer refuses its arguments: {' '.join(str(error).split())}") from error
 
 
 class _KeyedTrainer(Trainer):
@@ -169,16 +180,25 @@ class _KeyedTrainer(Trainer):
 class _Log(TrainerCallback):
     """Writes the losses as CSV and says a line now and then; stops a run whose loss is no number."""
 
-    def __init__(
-        self, path: Path, recipe: Recipe, model: Trainable, say: Callable[[str], None], *, resumed: bool
-    ) -> None:
+    def __init__(self, path: Path, recipe: Recipe, model: Trainable, say: Callable[[str], None]) -> None:
         self._path, self._recipe, self._model, self._say = path, recipe, model, say
         self._sums: dict[str, list[float]] = {}
         self._started = time.monotonic()
         self._first: int | None = None
         self._names = [name for name, weight in recipe.objectives.items() if weight > 0]
-        if is_first() and (not resumed or not path.exists()):
-            self._append(["step", "learning_rate", "examples_per_second", *self._names], "w")
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Begin the log; of a run that goes on keep the rows up to its checkpoint, since later steps are made again."""
+        if not is_first():
+            return
+        kept: list[list[str]] = []
+        if state.global_step and self._path.exists():
+            with self._path.open(newline="", encoding="utf-8") as file:
+                rows = [row for row in csv.reader(file) if row and row[0].isdigit()]
+            kept = [row for row in rows if int(row[0]) <= state.global_step]
+        self._append(["step", "learning_rate", "examples_per_second", *self._names], "w")
+        for row in kept:
+            self._append(row)
 
     def _append(self, row: list[Any], mode: str = "a") -> None:
         with self._path.open(mode, newline="", encoding="utf-8") as file:
@@ -188,14 +208,19 @@ class _Log(TrainerCallback):
         """Gather the losses of a step."""
         if self._first is None:
             self._first, self._started = state.global_step, time.monotonic()
-        for name, loss in self._model.losses.items():
-            if not math.isfinite(loss):
-                raise EvaluationFailed(
-                    f"the {name} loss is {loss} at step {state.global_step}; lower the learning rate"
-                )
-            self._sums.setdefault(name, []).append(loss)
+        self._gather(state.global_step)
         if is_first() and (state.global_step % LOG_EVERY == 0 or state.global_step == self._recipe.steps):
             self._flush(state.global_step, kwargs["lr_scheduler"].get_last_lr()[0])
+
+    def on_substep_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Gather the losses of a part of a step, where gradients are accumulated."""
+        self._gather(state.global_step + 1)
+
+    def _gather(self, step: int) -> None:
+        for name, loss in self._model.losses.items():
+            if not math.isfinite(loss):
+                raise EvaluationFailed(f"the {name} loss is {loss} at step {step}; lower the learning rate")
+            self._sums.setdefault(name, []).append(loss)
 
     def _flush(self, step: int, rate: float) -> None:
         means: Mapping[str, float] = {name: sum(values) / len(values) for name, values in self._sums.items()}
