@@ -76,21 +76,25 @@ def to_csv(groups: Sequence[Group]) -> str:
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, CSV_COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(_rows(groups))
+    for _, rows in to_rows(groups):
+        writer.writerows(rows)
     return buffer.getvalue()
 
 
-def _rows(groups: Sequence[Group]) -> list[dict[str, Any]]:
-    rows = []
+def to_rows(groups: Sequence[Group]) -> list[tuple[Result, list[dict[str, Any]]]]:
+    """Return each result with its rows, one a metric, with values for all of ``CSV_COLUMNS``."""
+    found = []
     for group in groups:
         for entry in group.entries:
             shared = {**_task(entry.result), **_about(entry.result), "trained_on_dataset": group.seen}
             shared["exposure"] = group.exposure
+            rows = []
             for name, metric in _metrics(entry).items():
                 low, high = metric.pop("ci95") or (None, None)
                 row = {**shared, "metric": name, **metric, "ci95_low": low, "ci95_high": high}
                 rows.append({key: row.get(key) for key in CSV_COLUMNS})
-    return rows
+            found.append((entry.result, rows))
+    return found
 
 
 def to_markdown(groups: Sequence[Group], *, all_metrics: bool = False, references: Sequence[Reference] = ()) -> str:
@@ -222,7 +226,8 @@ def write_parquet(groups: Sequence[Group], path: Path) -> None:
     """Write the rows of ``to_csv`` with numbers as numbers; what a row lacks is null."""
     import pandas as pd
 
-    pd.DataFrame(_rows(groups), columns=list(CSV_COLUMNS)).to_parquet(path, index=False)
+    rows = [row for _, found in to_rows(groups) for row in found]
+    pd.DataFrame(rows, columns=list(CSV_COLUMNS)).to_parquet(path, index=False)
 
 
 def to_model_index(results: Sequence[Result]) -> str:

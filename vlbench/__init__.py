@@ -30,6 +30,8 @@ _HOMES = {
     "VlbenchError": "vlbench.errors",
     "evaluate": "vlbench.runner.driver",
     "hookimpl": "vlbench.hookspecs",
+    "load_results": "vlbench.api",
+    "run": "vlbench.api",
 }
 
 __all__ = [
@@ -52,11 +54,14 @@ __all__ = [
     "VlbenchError",
     "evaluate",
     "hookimpl",
+    "load_results",
+    "run",
     "__version__",
 ]
 
 if TYPE_CHECKING:
     from vlbench.adapter import Adapter
+    from vlbench.api import load_results, run
     from vlbench.errors import VlbenchError
     from vlbench.hookspecs import hookimpl
     from vlbench.result import Result

@@ -115,6 +115,11 @@ class Result:
         """Value of the primary metric."""
         return self.metrics[self.primary_metric].value
 
+    def _repr_html_(self) -> str:
+        from vlbench.api import to_html
+
+        return to_html(self)
+
 
 def _metric_json(metric: Metric) -> dict[str, Any]:
     document: dict[str, Any] = {"value": metric.value, "ci95": metric.ci95, "higher_is_better": metric.higher_is_better}

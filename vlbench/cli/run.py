@@ -190,7 +190,7 @@ def _number(option: str, value: str) -> int:
     return int(value)
 
 
-def data_root(data: str | None) -> str | None:
+def data_root(data: Path | str | None) -> Path | str | None:
     """Return what ``--data`` or ``VLBENCH_DATA`` names (``vlbench.data.roots``), or None for the bundled scenes."""
     chosen = data or os.environ.get("VLBENCH_DATA") or "scenes"
     return None if chosen == "scenes" else chosen

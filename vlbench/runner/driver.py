@@ -61,6 +61,11 @@ class RunReport:
         """Number of samples that failed, over all tasks."""
         return sum(result.samples.failed for result in self.results)
 
+    def _repr_html_(self) -> str:
+        from vlbench.api import to_html
+
+        return "".join(to_html(result) for result in self.results)
+
 
 def evaluate(
     model: str,

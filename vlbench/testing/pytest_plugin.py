@@ -1,0 +1,115 @@
+"""The pytest plugin: a model's quality as a test.
+
+::
+
+    def test_quality(vlbench_run):
+        vlbench_run("my-model", "vqa").assert_no_regression("baselines/")
+
+Every pytest run of an environment with vlbench imports this module, so that it imports nothing but the standard library
+and pytest; the harness comes with the first evaluation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from vlbench.result import Result
+    from vlbench.runner.driver import RunReport
+
+MARKED = ("limit", "seed")
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What a model scored. ``output`` has the files; ``rules`` is where ``vlbench.toml`` may lie."""
+
+    report: RunReport
+    output: Path
+    rules: Path
+
+    @property
+    def results(self) -> tuple[Result, ...]:
+        """The results in the order of the tasks."""
+        return self.report.results
+
+    def assert_no_regression(self, baselines: str | Path, *, max_failures: int = 0, **rule: Any) -> None:
+        """Fail the test with the gate's report unless every check passes.
+
+        ``rule`` (``metric``, ``max_drop``, ``alpha``, ``estimand``) wins over ``vlbench.toml``. Only *pass* passes: an
+        inconclusive check has not shown that the model is as good as it was. A relative path of ``baselines`` begins
+        where ``vlbench.toml`` would lie, at pytest's root.
+        """
+        __tracebackhide__ = True
+        from vlbench.gate.baseline import Scored, find_baselines
+        from vlbench.gate.reports import to_text
+        from vlbench.gate.rules import Rules, read_rules
+        from vlbench.gate.verdict import Verdict, check_results, worst
+        from vlbench.leaderboard.samples import read_rows
+        from vlbench.leaderboard.store import samples_path, stem
+
+        known = read_rules(self.rules) if self.rules.exists() else Rules()
+        scored = {
+            result.task.name: Scored(result, read_rows(samples_path(self.output / f"{stem(result)}.json")))
+            for result in self.results
+        }
+        found = find_baselines(self.rules.parent / baselines)
+        checks = check_results(scored, found, known.override(**rule), max_failures)
+        if worst(checks) is not Verdict.PASS:
+            pytest.fail(to_text(checks), pytrace=False)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare the ini options."""
+    parser.addini("vlbench_data", "Data of vlbench_run, as vlbench run --data has it.", default="")
+    parser.addini("vlbench_limit", "Only the first N samples of each task.", default="")
+    parser.addini("vlbench_output", "Folder of results and journals, from pytest's root.", default="vlbench-results")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the marker."""
+    config.addinivalue_line("markers", "vlbench(limit=None, seed=0): how vlbench_run evaluates in this test")
+
+
+@pytest.fixture
+def vlbench_run(request: pytest.FixtureRequest) -> Callable[..., Evaluated]:
+    """Evaluate a model: ``vlbench_run(model, tasks, **options)``, as ``vlbench.run`` does.
+
+    Options of the call win over the marker ``vlbench``, and that over the ini options. Workers of pytest-xdist share
+    the folder: of those that ask for the same evaluation one runs it, the others wait and take its results.
+    """
+    root = request.config.rootpath
+    given = _settings(request)
+
+    def run(model: str, tasks: str | Sequence[str] = "all", **options: Any) -> Evaluated:
+        import vlbench
+
+        chosen = {**given, **options}
+        chosen["output"] = root / chosen["output"]
+        return Evaluated(vlbench.run(model, tasks, **chosen), chosen["output"], root / "vlbench.toml")
+
+    return run
+
+
+def _settings(request: pytest.FixtureRequest) -> dict[str, Any]:
+    ini = request.config.getini
+    given: dict[str, Any] = {"output": ini("vlbench_output")}
+    if ini("vlbench_data"):
+        given["data"] = ini("vlbench_data")
+    if ini("vlbench_limit"):
+        text = ini("vlbench_limit")
+        if not text.isdecimal() or int(text) < 1:
+            raise pytest.UsageError(f"vlbench_limit = {text!r} is not a whole number from 1")
+        given["limit"] = int(text)
+    for marker in reversed(list(request.node.iter_markers("vlbench"))):
+        unknown = [*map(repr, marker.args), *(name for name in marker.kwargs if name not in MARKED)]
+        if unknown:
+            raise pytest.UsageError(f"the marker vlbench takes {' and '.join(MARKED)} by name, not {unknown[0]}")
+        given.update(marker.kwargs)
+    return given
