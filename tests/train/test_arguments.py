@@ -121,7 +121,8 @@ def test_checkpointed_layers_run_twice_and_change_no_gradient() -> None:
     calls: list[object] = []
     for layer in model.modules():
         if isinstance(layer, FeedForward):
-            layer.register_forward_hook(lambda *_: calls.append(None))
+            # Before, not after: computing again stops within a layer, as soon as it has what was asked for.
+            layer.register_forward_pre_hook(lambda *_: calls.append(None))
     gradients = []
     for _ in range(2):
         model.zero_grad()
