@@ -1,10 +1,11 @@
-"""Fingerprints of weights: equal exactly when names, shapes, dtypes and bytes are equal."""
+"""Fingerprints of weights and annotations: equal exactly when names, shapes, dtypes and bytes are equal."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import inspect
+import json
 import uuid
 from importlib import metadata
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 from vlbench.types import content_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     import torch
 
@@ -34,6 +35,15 @@ def module_fingerprint(module: torch.nn.Module) -> str:
         if value.numel():
             digest.update(memoryview(value.reshape(-1).view(torch.uint8).numpy()))
     return "sha256:" + digest.hexdigest()
+
+
+def dataset_fingerprint(rows: Sequence[object]) -> str:
+    """Return the SHA-256 hex digest over the JSON of ``rows`` (ids and annotations, in order)."""
+    digest = hashlib.sha256()
+    for row in rows:
+        line = json.dumps(row, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+        digest.update(line.encode("utf-8", "surrogatepass") + b"\n")
+    return digest.hexdigest()
 
 
 def file_identities(files: Iterable[Path]) -> Mapping[str, tuple[int, ...]]:
@@ -57,9 +67,12 @@ def remembered_fingerprint(adapter: Adapter) -> str:
     which weights come of them. For an adapter as it was loaded: weights that were changed since are not seen. A cache
     that cannot be written costs time and nothing else.
     """
-    before, now = adapter.files_at_load, file_identities(adapter.checkpoint_files(adapter.options))
+    before = adapter.files_at_load
+    if adapter.random_weights or not before:
+        return adapter.fingerprint()
+    now = file_identities(adapter.checkpoint_files(adapter.options))
     # What was written while the model was loaded may have come too late for it; what was fetched meanwhile had not.
-    if adapter.random_weights or not now or not before.items() <= now.items():
+    if not before.items() <= now.items():
         return adapter.fingerprint()
     from vlbench.data.scenes.cache import cache_folder
 

@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     import numpy as np
     from PIL import Image as PILImage
@@ -91,10 +91,7 @@ class ImageRef:
             return content_key("unreadable", self.source.describe(self.name), *about)
 
     def load(self) -> PILImage.Image:
-        """Decode into an RGB ``PIL.Image`` and apply the edits.
-
-        Raises ``DataError`` naming the file where it does not decode or an edit cannot be made.
-        """
+        """Decode into an RGB ``PIL.Image`` with the edits; raises ``DataError`` naming the file where that fails."""
         image = self._decode()
         for edit in self.edits:
             image = edit.apply(image, self.source.describe(self.name))
@@ -366,15 +363,6 @@ class Dataset(Generic[SampleT]):
     def partial(self) -> bool:
         """Whether a count differs from the official one."""
         return any(self.counts.get(name) != count for name, count in self.official_counts.items())
-
-
-def dataset_fingerprint(rows: Sequence[object]) -> str:
-    """Return the SHA-256 hex digest over the JSON of ``rows`` (ids and annotations, in order)."""
-    digest = hashlib.sha256()
-    for row in rows:
-        line = json.dumps(row, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-        digest.update(line.encode("utf-8", "surrogatepass") + b"\n")
-    return digest.hexdigest()
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from vlbench.data.checks import Table, limited, pick_split, refuse, refuse_dupli
 from vlbench.data.karpathy import karpathy_samples
 from vlbench.data.source import LocalFolder
 from vlbench.errors import DataError, UsageError
-from vlbench.types import Caption, CaptionedImage, Dataset, ImageRef, dataset_fingerprint
+from vlbench.fingerprints import dataset_fingerprint
+from vlbench.types import Caption, CaptionedImage, Dataset, ImageRef
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

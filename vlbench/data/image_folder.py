@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from vlbench.data.checks import expect, limited, refuse
 from vlbench.errors import DataError, UsageError
-from vlbench.types import Dataset, ImageRef, dataset_fingerprint
+from vlbench.fingerprints import dataset_fingerprint
+from vlbench.types import Dataset, ImageRef
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

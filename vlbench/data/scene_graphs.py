@@ -24,7 +24,8 @@ from vlbench.data.checks import Table, limited, refuse_duplicates
 from vlbench.data.scene_graph_words import CLASS_OF, ONE_WAY, OPPOSITES, object_name, plain, predicate, sides
 from vlbench.data.visual_genome import NAME, Genome, pick
 from vlbench.errors import DataError
-from vlbench.types import Dataset, ImageRef, dataset_fingerprint
+from vlbench.fingerprints import dataset_fingerprint
+from vlbench.types import Dataset, ImageRef
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -57,9 +57,15 @@ class LocalFolder:
     def digest(self, name: str) -> str:
         """Return the SHA-256 hex digest of the file; computed once, in bounded memory."""
         if name not in self._digests:
-            with self._errors(name), (self.path / name).open("rb") as file:
-                self._digests[name] = hashlib.file_digest(file, "sha256").hexdigest()
+            self._digests[name] = self._hash(name)
         return self._digests[name]
+
+    def _hash(self, name: str) -> str:
+        path = self.path / name
+        if not path.is_file():  # a member of an archive, or what is missing
+            return hashlib.sha256(self.read(name)).hexdigest()
+        with self._errors(name), path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
     def describe(self, name: str) -> str:
         """Return the path of the file."""

@@ -16,7 +16,8 @@ from vlbench.data.checks import expect, limited, pick_split
 from vlbench.data.coco import find_image
 from vlbench.data.source import LocalFolder
 from vlbench.errors import DataError, UsageError
-from vlbench.types import Dataset, ImageRef, dataset_fingerprint
+from vlbench.fingerprints import dataset_fingerprint
+from vlbench.types import Dataset, ImageRef
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from vlbench.data.checks import Table, expect, limited, pick_split, refuse_duplicates
 from vlbench.errors import DataError
-from vlbench.types import Dataset, ImageRef, Region, VCRItem, dataset_fingerprint
+from vlbench.fingerprints import dataset_fingerprint
+from vlbench.types import Dataset, ImageRef, Region, VCRItem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from vlbench.data.checks import Table, expect, limited, pick_split, refuse, refuse_duplicates
 from vlbench.edits import Crop
 from vlbench.errors import DataError
-from vlbench.types import Caption, CaptionedImage, Dataset, ImageRef, VisualQuestion, content_key, dataset_fingerprint
+from vlbench.fingerprints import dataset_fingerprint
+from vlbench.types import Caption, CaptionedImage, Dataset, ImageRef, VisualQuestion, content_key
 
 if TYPE_CHECKING:
     from collections import Counter

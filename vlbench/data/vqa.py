@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vlbench.data.checks import Table, limited, pick_split, refuse, refuse_duplicates
 from vlbench.errors import DataError
-from vlbench.types import Dataset, ImageRef, VisualQuestion, dataset_fingerprint
+from vlbench.fingerprints import dataset_fingerprint
+from vlbench.types import Dataset, ImageRef, VisualQuestion
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

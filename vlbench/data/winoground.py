@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from vlbench.data.checks import Table, limited, pick_split, refuse_duplicates
 from vlbench.errors import DataError
-from vlbench.types import Dataset, ImageRef, dataset_fingerprint
+from vlbench.fingerprints import dataset_fingerprint
+from vlbench.types import Dataset, ImageRef
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

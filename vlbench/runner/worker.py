@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from vlbench.adapter import Adapter
@@ -86,6 +87,10 @@ _CALLS = ("fingerprint", "preprocessing", "parameters", "notes")
 
 class Portrait(Adapter):
     """What a run must know of a model that is loaded elsewhere; it answers no request."""
+
+    cacheable = False
+    """The structure of the model, which answers depend on, lies with the workers."""
+    files_at_load: Mapping[str, tuple[int, ...]] = MappingProxyType({})
 
     def __init__(self, kind: type[Adapter], facts: Mapping[str, Any]) -> None:
         """Take the class attributes of ``kind``, and of the loaded model what ``facts`` say."""
