@@ -60,5 +60,6 @@ def test_modules_and_functions_stay_small() -> None:
         assert text.count("\n") <= 400, path
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.FunctionDef):
-                # The body: a verb's options are declarations, one line each.
-                assert (node.end_lineno or 0) - node.body[0].lineno < 50, f"{path}:{node.name}"
+                end = node.end_lineno or 0
+                # A verb's options are declarations, a line each.
+                assert end - node.lineno < 60 or end - node.body[0].lineno < 50, f"{path}:{node.name}"
