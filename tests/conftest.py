@@ -34,3 +34,8 @@ def oracles() -> Path:
 def realdata() -> Path:
     """Folder with real photographs, annotations and predictions."""
     return _folder("VLBENCH_REALDATA", ROOT.parent / "shared" / "realdata")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest file, lest one worker be left alone with it at the end."""
+    items.sort(key=lambda item: item.path.name != "test_main_job.py")
