@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from vlbench.errors import UsageError
+from vlbench.stats import DRAWS
 
 
 def adapt(
@@ -22,7 +23,7 @@ def adapt(
     limit: Annotated[int | None, typer.Option(help="Only the first N images (in the signature).")] = None,
     model_arg: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="For the adapter.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")] = "auto",
-    bootstrap: Annotated[int, typer.Option(metavar="N", help="Draws behind the 95 % intervals; 0: none.")] = 1000,
+    bootstrap: Annotated[int, typer.Option(metavar="N", help="Draws behind the 95 % intervals; 0: none.")] = DRAWS,
     output: Annotated[Path, typer.Option(help="Folder of results.")] = Path("vlbench-results"),
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON, and nothing else.")] = False,
 ) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vlbench.cli.options import Attention, Compiled, DeviceMap  # noqa: TC001
 from vlbench.errors import PluginError
 
 if TYPE_CHECKING:
@@ -30,13 +31,9 @@ def doctor(
     model: Annotated[str, typer.Option(help="Model name, adapter:checkpoint, folder, or hub repository.")],
     model_arg: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="For the adapter.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")] = "auto",
-    attn: Annotated[
-        str | None, typer.Option(metavar="eager|sdpa|flash_attention_2", help="Attention, where the library offers it.")
-    ] = None,
-    compiled: Annotated[bool, typer.Option("--compile", help="Compile the model with torch.")] = False,
-    device_map: Annotated[
-        str | None, typer.Option(metavar="auto|DEVICE", help="Spread a model over devices, where the library can.")
-    ] = None,
+    attn: Attention = None,
+    compiled: Compiled = False,
+    device_map: DeviceMap = None,
     revision: Annotated[str | None, typer.Option(help="Revision of a hub checkpoint.")] = None,
     plugin: Annotated[list[str] | None, typer.Option(metavar="FILE", help="A plugin file or module.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON, and nothing else.")] = False,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vlbench.cli.options import Attention, Compiled, Data, DeviceMap, Models  # noqa: TC001
 from vlbench.errors import UsageError
 from vlbench.stats import DRAWS
 
@@ -24,31 +25,19 @@ FAILED = 4
 
 
 def run(
-    model: Annotated[str, typer.Option(help="Model names, adapter:checkpoint or folders; several by commas.")] = (
-        DEFAULT_MODEL
-    ),
+    model: Models = DEFAULT_MODEL,
     tasks: Annotated[str, typer.Option(help="Task names by commas, or all.")] = "all",
     model_arg: Annotated[list[str] | None, typer.Option(metavar="[MODEL:]KEY=VALUE", help="For the adapter.")] = None,
     task_arg: Annotated[list[str] | None, typer.Option(metavar="[TASK:]KEY=VALUE", help="For the task.")] = None,
-    data: Annotated[
-        str | None,
-        typer.Option(
-            help="Folder with the datasets, hub, hf:org/name[@revision], wds:FOLDER-or-URL, or scenes. "
-            "Default: $VLBENCH_DATA, else scenes."
-        ),
-    ] = None,
+    data: Data = None,
     split: Annotated[str | None, typer.Option(help="Split; default: the first that the data holds.")] = None,
     limit: Annotated[int | None, typer.Option(help="Only the first N samples (in the signature).")] = None,
     batch_size: Annotated[str, typer.Option(metavar="auto|N", help="Requests a batch.")] = "auto",
     dtype: Annotated[str, typer.Option(metavar="auto|float32|bfloat16|float16", help="Of the weights.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …; or several by commas.")] = "auto",
-    attn: Annotated[
-        str | None, typer.Option(metavar="eager|sdpa|flash_attention_2", help="Attention, where the library offers it.")
-    ] = None,
-    compiled: Annotated[bool, typer.Option("--compile", help="Compile the model with torch.")] = False,
-    device_map: Annotated[
-        str | None, typer.Option(metavar="auto|DEVICE", help="Spread a model over devices, where the library can.")
-    ] = None,
+    attn: Attention = None,
+    compiled: Compiled = False,
+    device_map: DeviceMap = None,
     revision: Annotated[str | None, typer.Option(help="Revision of a hub checkpoint.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of random weights, of sampling and of the bootstrap.")] = 0,
     bootstrap: Annotated[int, typer.Option(metavar="N", help="Draws behind the 95 % intervals; 0: none.")] = DRAWS,
@@ -66,12 +55,8 @@ def run(
     from vlbench.plugins import load_plugins
 
     models, names = _names(model, "--model"), _names(tasks, "--tasks")
-    for option, number in (
-        ("--limit", limit),
-        ("--workers", workers),
-        ("--num-workers", num_workers),
-        ("--bootstrap", bootstrap or None),
-    ):
+    whole = {"--limit": limit, "--workers": workers, "--num-workers": num_workers, "--bootstrap": bootstrap or None}
+    for option, number in whole.items():
         check_positive(option, number)
     plugins = load_plugins(plugin or (), strict=strict_plugins)
     options = run_options(
