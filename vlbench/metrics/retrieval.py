@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     Flags = npt.NDArray[np.bool_]
 
 STRIP_ELEMENTS = 1 << 24
-"""Scores held at once: 64 MiB of float32."""
+"""Scores held at once: 64 MiB of float32, or more where that would be less than ``STRIP_QUERIES`` queries."""
+STRIP_QUERIES = 128
+"""A product of fewer queries reads the gallery from memory more often than it computes."""
 NORMALISED_AT_ONCE = 1 << 14
 
 
@@ -125,7 +127,12 @@ class Distinct:
         return cls(vectors if len(keep) == len(vectors) else vectors[keep], index)
 
 
-def strips(queries: Floats, gallery: Floats, elements: int = STRIP_ELEMENTS) -> Iterator[tuple[Ints, Floats]]:
+def strip_queries(items: int) -> int:
+    """Return how many queries are scored at once against a gallery of ``items``."""
+    return max(STRIP_QUERIES, STRIP_ELEMENTS // max(1, items))
+
+
+def strips(queries: Floats, gallery: Floats, elements: int | None = None) -> Iterator[tuple[Ints, Floats]]:
     """Yield all scores in strips: the numbers of the queries (b,) and their scores (b, m), equal rows tying exactly.
 
     ``queries`` (n, d) and ``gallery`` (m, d) are unit vectors; strips do not come in the order of the queries. A strip
@@ -134,7 +141,7 @@ def strips(queries: Floats, gallery: Floats, elements: int = STRIP_ELEMENTS) -> 
     left, right = Distinct.of(queries), Distinct.of(gallery)
     order = np.argsort(left.index, kind="stable")
     bounds = np.searchsorted(left.index[order], np.arange(len(left.rows) + 1))
-    block = max(1, elements // max(1, len(gallery)))
+    block = max(1, elements // max(1, len(gallery))) if elements else strip_queries(len(gallery))
     products = np.empty((min(block, len(left.rows)), len(right.rows)), dtype=np.float32)
     for start in range(0, len(left.rows), block):
         stop = min(start + block, len(left.rows))
@@ -151,7 +158,7 @@ def strips(queries: Floats, gallery: Floats, elements: int = STRIP_ELEMENTS) -> 
 
 
 def scored_rows(
-    queries: Floats, gallery: Floats, asked: Ints, items: Ints, elements: int = STRIP_ELEMENTS
+    queries: Floats, gallery: Floats, asked: Ints, items: Ints, elements: int | None = None
 ) -> Iterator[tuple[int, Floats]]:
     """Yield the number of each query ``asked``, in no order, with its scores of the gallery ``items``.
 
@@ -168,7 +175,7 @@ def retrieval_ranks(
     *,
     query_valid: Flags | None = None,
     gallery_valid: Flags | None = None,
-    elements: int = STRIP_ELEMENTS,
+    elements: int | None = None,
 ) -> Ranks:
     """Rank the gallery for every query by the product of the vectors.
 
@@ -205,7 +212,7 @@ class Search:
         positives: Sequence[Sequence[int]],
         query_valid: Flags | None = None,
         gallery_valid: Flags | None = None,
-        elements: int = STRIP_ELEMENTS,
+        elements: int | None = None,
     ) -> None:
         """Leave out what is not valid."""
         n, m = len(queries), len(gallery)
