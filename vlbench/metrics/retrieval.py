@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vlbench.spill import scratch
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
@@ -102,6 +104,12 @@ def normalise(vectors: npt.ArrayLike) -> Floats:
     return units
 
 
+def taken(vectors: Floats, rows: Ints) -> Floats:
+    """Return the ``rows`` of ``vectors``, outside of memory if they are many."""
+    # "clip" takes without a buffer as large as the outcome.
+    return np.take(vectors, rows, axis=0, out=scratch((len(rows), vectors.shape[1])), mode="clip")
+
+
 @dataclass(frozen=True)
 class Distinct:
     """Vectors without repetition: ``rows[index]`` are the original ones."""
@@ -124,7 +132,9 @@ class Distinct:
             index[i] = first.setdefault(key, len(first))
             if index[i] == len(keep):
                 keep.append(i)
-        return cls(vectors if len(keep) == len(vectors) else vectors[keep], index)
+        if len(keep) == len(vectors):
+            return cls(vectors, index)
+        return cls(taken(vectors, np.array(keep, dtype=np.int64)), index)
 
 
 def strip_queries(items: int) -> int:
@@ -236,8 +246,8 @@ class Search:
         candidates = np.full((self._n, top), -1, dtype=np.int64)
         candidate_ties = np.zeros(self._n, dtype=np.int64)
         first = np.full(self._n, -1, dtype=np.int64)
-        gallery = self._gallery if len(self._items) == self._m else self._gallery[self._items]
-        queries = self._queries if len(self._asked) == self._n else self._queries[self._asked]
+        gallery = self._gallery if len(self._items) == self._m else taken(self._gallery, self._items)
+        queries = self._queries if len(self._asked) == self._n else taken(self._queries, self._asked)
         for part, scores in strips(queries, gallery, self._elements):
             for i, row in zip(self._asked[part].tolist(), scores, strict=True):
                 positive_scores = row[self._positives[i]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,8 @@ from vlbench.runner.engine import BatchDone, BatchSplit, Engine
 from vlbench.runner.interrupts import deferred
 from vlbench.runner.manifest import Counters
 from vlbench.runner.plan import Batch, plan
+from vlbench.spill import Spill
+from vlbench.types import Embedding
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -73,6 +76,7 @@ class Execution:
         self._reporter = reporter
         self._logit_scale = logit_scale
         self._answers: dict[str, Response] = {}
+        self._spill = Spill()
         self.counters = Counters(journal_records_dropped=journal.dropped)
         if journal.dropped:
             reporter.warn(f"{journal.dropped} corrupt journal records dropped; their batches run again")
@@ -158,6 +162,8 @@ class Execution:
 
     def _take(self, batch: Batch, responses: Sequence[Response]) -> None:
         for request, response in zip(batch.requests, responses, strict=True):
+            if isinstance(response, Embedding):
+                response = dataclasses.replace(response, vector=self._spill.keep(response.vector))
             self._answers[request.key] = response
 
     def _combined(self, run: TaskRun, requests: Sequence[Request]) -> dict[str, Response]:
