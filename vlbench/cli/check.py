@@ -89,7 +89,7 @@ def check(
     from vlbench.cli.run import key_values, run_options
     from vlbench.gate.baseline import find_baselines
     from vlbench.gate.early import check_early
-    from vlbench.gate.results import evaluated, of_tasks, read_scored
+    from vlbench.gate.results import evaluated, of_tasks
     from vlbench.gate.verdict import check_results
     from vlbench.plugins import load_plugins
     from vlbench.runner.progress import StderrReporter
@@ -101,7 +101,7 @@ def check(
     wanted = named or list(rules.tasks)
     scored: Mapping[str, Scored | str]
     if model is None:
-        scored = of_tasks(read_scored(results or []), wanted)
+        scored = of_tasks(results or [], wanted, baselines)
     else:
         plugins = load_plugins(plugin or ())
         wanted = wanted or list(baselines)
