@@ -11,7 +11,7 @@ import json
 import math
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vlbench.errors import EvaluationFailed, UsageError
 from vlbench.gate.results import evaluated
@@ -98,7 +98,7 @@ def _whole(found: Mapping[str, Scored | str]) -> dict[str, Scored]:
     return whole
 
 
-def _changes(options: RunOptions, dtype: str) -> Iterator[tuple[str, dict[str, int | str]]]:
+def _changes(options: RunOptions, dtype: str) -> Iterator[tuple[str, dict[str, Any]]]:
     for seed in range(options.seed + 1, options.seed + 1 + SEEDS):
         yield f"seed {seed}", {"seed": seed}
     half = ("float16",) if pick_devices(options.device)[0].startswith("cuda") else ()
@@ -129,7 +129,8 @@ def rounded_up(value: float) -> float:
     if value <= 0.0:
         return 0.0
     digits = 1 - math.floor(math.log10(value))
-    return round(math.ceil(round(value * 10**digits, 9)) / 10**digits, max(digits, 0))
+    step = 10.0**digits
+    return round(math.ceil(round(value * step, 9)) / step, max(digits, 0))
 
 
 def to_toml(found: Calibration) -> str:

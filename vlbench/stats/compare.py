@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vlbench.errors import NotComparable, UsageError
-from vlbench.plugins import nearest
+from vlbench.errors import NotComparable
 from vlbench.stats import DRAWS
 from vlbench.stats.bootstrap import percentiles, resampled
-from vlbench.stats.estimators import Samples, estimators
+from vlbench.stats.estimators import Samples, check_column, estimators, slice_means
 from vlbench.stats.permutation import (
     EXACT_IMAGES,
     benjamini_hochberg,
@@ -153,40 +151,15 @@ def correct(comparisons: Sequence[Comparison]) -> list[Comparison]:
 
 def _compared(samples: Samples, first: Result, slices: Sequence[str]) -> dict[str, float]:
     """Return what is compared, with the first model's values: all metrics and slices, or the primary by ``slices``."""
-    primary = first.primary_metric
+    primary, mine = first.primary_metric, samples.images < samples.count // 2
     known = {name: metric.value for name, metric in first.metrics.items() if metric.value is not None}
     if not slices:
-        every = _by_slice(samples, primary, list(samples.groupings), _MOST_PARTS)
+        every = slice_means(samples, primary, list(samples.groupings), mine, _MOST_PARTS)
         return known | {name: value for name, value in every.items() if name not in known}
     for kind in slices:
-        if kind not in samples.groupings:
-            there = ", ".join(samples.groupings) or "none"
-            raise UsageError(
-                f"the samples of {first.task.name} have no column {kind!r}{nearest(kind, samples.groupings)} "
-                f"(there are: {there})"
-            )
+        check_column(samples, kind, first.task.name)
     whole = {primary: known[primary]} if primary in known else {}
-    return whole | _by_slice(samples, primary, slices, len(samples.rows))
-
-
-def _by_slice(samples: Samples, primary: str, kinds: Sequence[str], most: int) -> dict[str, float]:
-    """Return the first model's primary metric in every part of the columns that have 2 to ``most`` parts."""
-    if primary not in samples.score_names:
-        return {}
-    scores = samples.scores(primary)
-    mine = (samples.images < samples.count // 2) & ~np.isnan(scores)
-    values = {}
-    for kind in kinds:
-        column = samples.groupings[kind]
-        parts = sorted({part for part in column[mine] if part is not None}, key=_natural)
-        for part in parts if 2 <= len(parts) <= most else ():
-            values[f"{primary}/{kind}/{part}"] = float(scores[mine & (column == part)].mean())
-    return values
-
-
-def _natural(text: str) -> list[tuple[int, str]]:
-    """Return a key that puts 4-6 before 10-12."""
-    return [(int(run), "") if run.isdecimal() else (0, run) for run in re.split(r"(\d+)", text)]
+    return whole | slice_means(samples, primary, slices, mine, len(samples.rows))
 
 
 def _differences(samples: Samples, values: Mapping[str, float], draws: int, key: str) -> dict[str, Difference]:

@@ -9,13 +9,16 @@ aggregated in a way that is not known here has no interval, never a wrong one.
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vlbench.errors import UsageError
 from vlbench.metrics.caption_statistics import corpus_from_statistics, stack_statistics
+from vlbench.plugins import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -83,6 +86,39 @@ class Samples:
     def where(self, kind: str, part: str) -> npt.NDArray[np.bool_]:
         """Tell of which rows column ``kind`` is ``part``."""
         return np.asarray(self.slices[kind] == part, dtype=np.bool_)
+
+
+def check_column(samples: Samples, kind: str, task: str) -> None:
+    """Raise ``UsageError`` where the samples of ``task`` have no column ``kind`` to group by."""
+    if kind not in samples.groupings:
+        there = ", ".join(samples.groupings) or "none"
+        close = nearest(kind, samples.groupings)
+        raise UsageError(f"the samples of {task} have no column {kind!r}{close} (there are: {there})")
+
+
+def slice_means(
+    samples: Samples, metric: str, kinds: Sequence[str], mine: npt.NDArray[np.bool_], most: int
+) -> dict[str, float]:
+    """Return the mean score of rows ``mine`` (n,) in each part of the columns ``kinds`` that have 2 to ``most``.
+
+    The names are ``metric/kind/part``, parts in natural order. A metric that is no score of single rows has none.
+    """
+    if metric not in samples.score_names:
+        return {}
+    scores = samples.scores(metric)
+    scored = mine & ~np.isnan(scores)
+    values = {}
+    for kind in kinds:
+        column = samples.groupings[kind]
+        parts = sorted({part for part in column[scored] if part is not None}, key=_natural)
+        for part in parts if 2 <= len(parts) <= most else ():
+            values[f"{metric}/{kind}/{part}"] = float(scores[scored & (column == part)].mean())
+    return values
+
+
+def _natural(text: str) -> list[tuple[int, str]]:
+    """Return a key that puts 4-6 before 10-12."""
+    return [(int(run), "") if run.isdecimal() else (0, run) for run in re.split(r"(\d+)", text)]
 
 
 @dataclass(frozen=True)
