@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vlbench import hub
-from vlbench.errors import UsageError
+from vlbench.errors import ModelError, UsageError
 from vlbench.plugins import nearest
 
 if TYPE_CHECKING:
@@ -35,7 +35,8 @@ def resolve_model(
     """Resolve a registered name, ``adapter:checkpoint``, a checkpoint folder or file, or a hub repository ORG/NAME.
 
     Of a repository only its ``config.json`` is fetched, which tells the adapter. ``arguments`` of the user override
-    those of the registration. Raises ``UsageError`` with the nearest names, ``ModelError`` where the hub refuses.
+    those of the registration. Raises ``UsageError`` with the nearest names, ``ModelError`` where the hub refuses or no
+    adapter knows the checkpoint.
     """
     if name in plugins.models:
         spec = plugins.models[name]
@@ -60,4 +61,4 @@ def _claimed(path: Path, name: str, checkpoint: str, plugins: Plugins, arguments
     for spec in plugins.adapters.values():
         if spec.claims is not None and spec.claims(path):
             return ResolvedModel(name, spec.name, spec.load(), checkpoint, arguments, ())
-    raise UsageError(f"no adapter knows the checkpoint {checkpoint}; say which: --model ADAPTER:{checkpoint}")
+    raise ModelError(f"no adapter knows the checkpoint {checkpoint}; say which: --model ADAPTER:{checkpoint}")

@@ -45,6 +45,7 @@ def run(
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Neither take nor keep answers across runs.")] = False,
     num_workers: Annotated[int | None, typer.Option(help="Worker processes, each with the model.")] = None,
     plugin: Annotated[list[str] | None, typer.Option(metavar="FILE", help="A plugin file or module.")] = None,
+    tracker: Annotated[str | None, typer.Option(metavar="mlflow|wandb", help="Send the results there, too.")] = None,
     strict_plugins: Annotated[bool, typer.Option(help="Fail if an installed plugin is broken.")] = False,
     allow_missing: Annotated[bool, typer.Option(help="Count samples of missing images as wrong.")] = False,
     max_failures: Annotated[int, typer.Option(help="Failed samples that are tolerated.")] = 0,
@@ -53,12 +54,14 @@ def run(
 ) -> None:
     """Evaluate models on tasks. Without options: the bundled model on the bundled benchmark."""
     from vlbench.plugins import load_plugins
+    from vlbench.trackers import module
 
     models, names = _names(model, "--model"), _names(tasks, "--tasks")
     whole = {"--limit": limit, "--workers": workers, "--num-workers": num_workers, "--bootstrap": bootstrap or None}
     for option, number in whole.items():
         check_positive(option, number)
-    plugins = load_plugins(plugin or (), strict=strict_plugins)
+    trackers = [module(name) for name in _names(tracker, "--tracker")] if tracker is not None else []
+    plugins = load_plugins([*(plugin or ()), *trackers], strict=strict_plugins)
     options = run_options(
         plugins,
         names,

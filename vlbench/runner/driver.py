@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from matplotlib.figure import Figure
+
     from vlbench.data.overlaps import Exposure
     from vlbench.plugins import Plugins
     from vlbench.result import Result
@@ -60,6 +62,12 @@ class RunReport:
     def failed_samples(self) -> int:
         """Number of samples that failed, over all tasks."""
         return sum(result.samples.failed for result in self.results)
+
+    def plot(self) -> Figure:
+        """Return the primary metrics over the tasks as a matplotlib figure (``vlbench[plot]``)."""
+        from vlbench.leaderboard.plots import plot_results
+
+        return plot_results(self.results)
 
     def _repr_html_(self) -> str:
         from vlbench.api import to_html
