@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import re
@@ -173,3 +174,21 @@ def test_the_verbs_with_every_form_of_the_report(tmp_path: Path) -> None:
             assert done.returncode == 4 and "no result of vcr was given" in done.stdout, done.stderr
         else:
             assert done.returncode == 2 and line in done.stderr, done.stderr
+
+
+def test_any_damage_of_a_baseline_file_is_one_line(tmp_path: Path) -> None:
+    """A flipped byte within the packed stream is an error of zlib, which is no error of zip files."""
+    path = write_baseline(tmp_path, scored("old", 40))
+    whole = path.read_bytes()
+    for place in range(0, len(whole), 41):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
+        with contextlib.suppress(DataError):
+            find_baselines(path)
+
+
+def test_two_baselines_of_one_task_are_refused(tmp_path: Path) -> None:
+    """The last by name was taken without a word."""
+    path = write_baseline(tmp_path, scored("old", 40))
+    path.with_name("older.baseline.zip").write_bytes(path.read_bytes())
+    with pytest.raises(DataError, match="are both baselines of vqa; remove one of them"):
+        find_baselines(tmp_path)

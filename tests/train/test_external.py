@@ -103,7 +103,9 @@ def test_what_a_model_cannot_learn_is_refused_before_training(tmp_path: Path) ->
 def test_tune_of_the_command_line_reaches_the_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """``--tune head`` trained all weights: the verb did not hand the option on."""
     start = checkpoints.clip(tmp_path / "start")
-    (tmp_path / "recipe.yaml").write_text("{objectives: {itc: 1}, scenes: 20, batch_size: 4, steps: 2, learning_rate: 0.01}")
+    (tmp_path / "recipe.yaml").write_text(
+        "{objectives: {itc: 1}, scenes: 20, batch_size: 4, steps: 2, learning_rate: 0.01}"
+    )
     arguments = ["finetune", "--model", start, "--task", "retrieval", "--recipe", tmp_path / "recipe.yaml"]
     arguments += ["--tune", "head", "--device", "cpu", "--data", "scenes", "--output", tmp_path / "tuned"]
     assert run_app(list(map(str, arguments))) == 0, capsys.readouterr().err
