@@ -11,8 +11,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.support.cli import vlbench
+from tests.support.cli import ROOT, vlbench
+from tests.support.results import TASK as CAPTIONS
 from tests.support.results import result
+from vlbench.cli.app import run_app
 from vlbench.errors import DataError, NotComparable, UsageError
 from vlbench.gate.baseline import Scored, find_baselines, update_baseline, write_baseline
 from vlbench.gate.rules import Rule, Rules, read_rules
@@ -192,3 +194,14 @@ def test_two_baselines_of_one_task_are_refused(tmp_path: Path) -> None:
     path.with_name("older.baseline.zip").write_bytes(path.read_bytes())
     with pytest.raises(DataError, match="are both baselines of vqa; remove one of them"):
         find_baselines(tmp_path)
+
+
+def test_a_task_that_the_model_can_no_longer_do_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Under ``--tasks all`` it was left out, so that the gate was open for a model that had lost a capability."""
+    baseline = scored("old", 40)
+    write_baseline(tmp_path / "bl", Scored(dataclasses.replace(baseline.result, task=CAPTIONS), baseline.rows))
+    plugin = ROOT / "tests" / "support" / "colours.py"
+    arguments = ["check", "--model", "colours", "--plugin", plugin, "--tasks", "all", "--limit", 2, "--device", "cpu"]
+    arguments += ["--data", "scenes", "--baseline", tmp_path / "bl", "--output", tmp_path / "out"]
+    run_app(list(map(str, arguments)))
+    assert "coco_caption: failed: coco_caption needs generate" in capsys.readouterr().out

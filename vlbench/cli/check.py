@@ -112,7 +112,7 @@ def check(
         if early_stop:
             checks = check_early(model, wanted, options, plugins, reporter, baselines, rules, max_failures)
             return _report(checks, junit, markdown, as_json)
-        scored = evaluated(model, wanted, options, plugins, reporter)
+        scored = evaluated(model, wanted, options, plugins, reporter, baselines)
     _report(check_results(scored, baselines, rules, max_failures), junit, markdown, as_json)
 
 

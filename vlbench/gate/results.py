@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from vlbench.gate.baseline import Baseline
     from vlbench.plugins import Plugins
+    from vlbench.runner.driver import RunReport
     from vlbench.runner.options import RunOptions
     from vlbench.runner.progress import Reporter
 
@@ -38,9 +40,16 @@ def of_tasks(found: Mapping[str, Scored], wanted: Sequence[str]) -> dict[str, Sc
 
 
 def evaluated(
-    model: str, tasks: Sequence[str], options: RunOptions, plugins: Plugins, reporter: Reporter
+    model: str,
+    tasks: Sequence[str],
+    options: RunOptions,
+    plugins: Plugins,
+    reporter: Reporter,
+    baselines: Mapping[str, Baseline],
 ) -> dict[str, Scored | str]:
     """Evaluate ``model`` and return its results by task; where the evaluation broke off, the reason.
+
+    So it is with a task of ``all`` that the model cannot do and that has one of ``baselines``: some model could.
 
     What the user has to mend (names, data, a checkpoint that cannot be loaded) raises as ever.
     """
@@ -52,7 +61,13 @@ def evaluated(
         raise
     except Exception as error:  # the model's own code: that it broke is the finding
         return dict.fromkeys(tasks, f"{type(error).__name__}: {' '.join(str(error).split())}")
-    return {
-        result.task.name: Scored(result, read_rows(samples_path(options.output / f"{stem(result)}.json")))
+    return of_report(report, options.output, baselines)
+
+
+def of_report(report: RunReport, output: Path, baselines: Mapping[str, Baseline]) -> dict[str, Scored | str]:
+    """Return the results of a run into ``output`` by task; of a task that has a baseline and could not run, why."""
+    found: dict[str, Scored | str] = {
+        result.task.name: Scored(result, read_rows(samples_path(output / f"{stem(result)}.json")))
         for result in report.results
     }
+    return found | {task: reason for task, reason in report.unsupported.items() if task in baselines}

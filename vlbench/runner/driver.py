@@ -32,7 +32,6 @@ from vlbench.runner.results import Finished, build_result, trained_on
 from vlbench.runner.rounds import Execution, TaskRun
 from vlbench.runner.scoring import attach_scoring_models, batch_sizes, score_rows
 from vlbench.runner.submission import remake_submission, save_submission
-from vlbench.types import content_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -246,11 +245,7 @@ def _run_all(
 ) -> tuple[list[Result], set[str]]:
     """Run what has no finished result yet; another process at the same run is waited for."""
     adapter, options = finished.adapter, finished.options
-    signatures = sorted(run.signature for run in runs)
-    identity = content_key(
-        finished.fingerprint, finished.settings(), adapter.dtype, adapter.preprocessing(), signatures
-    )
-    journal_path = options.output / ".journal" / f"{identity[:32]}.records"
+    journal_path = options.output / ".journal" / f"{finished.identity(runs)[:32]}.records"
 
     def waiting() -> None:
         reporter.say("the same run is under way in another process; waiting for it")

@@ -14,6 +14,7 @@ from vlbench.result import ModelInfo, Result, SampleCounts, TaskInfo, read_resul
 from vlbench.runner.manifest import Counters, environment
 from vlbench.stats import DRAWS
 from vlbench.stats.bootstrap import with_intervals
+from vlbench.types import content_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -48,6 +49,13 @@ class Finished:
                 if name not in self.adapter.neutral_arguments
             },
         }
+
+    def identity(self, runs: Sequence[TaskRun]) -> str:
+        """Return the digest of all that answers to ``runs`` depend on, by which a journal belongs to a run."""
+        signatures = sorted(run.signature for run in runs)
+        return content_key(
+            self.fingerprint, self.settings(), self.adapter.dtype, self.adapter.preprocessing(), signatures
+        )
 
     def model_info(self) -> ModelInfo:
         """Describe the model as loaded."""
