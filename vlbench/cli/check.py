@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vlbench.cli.options import Plugin  # noqa: TC001
 from vlbench.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def check(
     dtype: Annotated[str, typer.Option(help="As for vlbench run.")] = "auto",
     device: Annotated[str, typer.Option(help="As for vlbench run.")] = "auto",
     seed: Annotated[int, typer.Option(help="As for vlbench run.")] = 0,
-    plugin: Annotated[list[str] | None, typer.Option(metavar="FILE", help="A plugin file or module.")] = None,
+    plugin: Plugin = None,
     output: Annotated[Path, typer.Option(help="Folder of results of --model.")] = Path("vlbench-results"),
 ) -> None:
     """Tell whether results, or a model, got worse than the baseline: exit codes 0, 1, 3, 4, 5 (docs/ci.md)."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vlbench.cli.options import Bootstrap  # noqa: TC001
 from vlbench.errors import NotComparable, UsageError
 from vlbench.stats import DRAWS
 
@@ -23,7 +24,7 @@ def compare(
     first: Annotated[str, typer.Argument(metavar="A", help="A result file, a folder, or a model's name.")],
     second: Annotated[str, typer.Argument(metavar="B", help="The same, to be compared with A.")],
     results: Annotated[Path, typer.Option(help="Folder in which model names are looked up.")] = Path("vlbench-results"),
-    bootstrap: Annotated[int, typer.Option(metavar="N", help="Draws behind the 95 % intervals; 0: none.")] = DRAWS,
+    bootstrap: Bootstrap = DRAWS,
     seed: Annotated[int, typer.Option(help="Seed of draws and permutations.")] = 0,
     flips: Annotated[int, typer.Option(help="Samples that differ to list, most changed first.")] = 10,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,

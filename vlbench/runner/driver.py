@@ -37,8 +37,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from vlbench.adapter import Adapter
     from vlbench.data.overlaps import Exposure
     from vlbench.plugins import Plugins
+    from vlbench.resolve import ResolvedModel
     from vlbench.result import Result
     from vlbench.runner.engine import Engine
     from vlbench.task import Protocol, Task
@@ -125,11 +127,7 @@ def prepare(model: str, tasks: Sequence[str], options: RunOptions, plugins: Plug
     check_images(runs, options.allow_missing, reporter)
     attach_scoring_models(runs, plugins, load.device, options.seed)
     engine, adapter = open_engine(model, kind, load, options, plugins, reporter)
-    for note in adapter.notes():
-        reporter.warn(note)
-    if adapter.random_weights:
-        reporter.warn(f"{model} has random weights: its scores say nothing about a trained model")
-    tell_exposure(model, trained_on(resolved, adapter), runs, reporter)
+    tell_model(resolved, adapter, runs, reporter)
     finished = Finished(resolved, adapter, remembered_fingerprint(adapter), options)
     return Prepared(finished, engine, runs, unsupported)
 
@@ -190,6 +188,15 @@ def open_run(
     for note in task.notes(dataset, limit):
         reporter.warn(f"{task.name}: {note}")
     return TaskRun(task, protocol, dataset, signature(task, dataset, protocol, limit), limit)
+
+
+def tell_model(resolved: ResolvedModel, adapter: Adapter, runs: Sequence[TaskRun], reporter: Reporter) -> None:
+    """Warn of what a reader of a model's numbers must know."""
+    for note in adapter.notes():
+        reporter.warn(note)
+    if adapter.random_weights:
+        reporter.warn(f"{resolved.name} has random weights: its scores say nothing about a trained model")
+    tell_exposure(resolved.name, trained_on(resolved, adapter), runs, reporter)
 
 
 def tell_exposure(model: str, seen: Sequence[str], runs: Sequence[TaskRun], reporter: Reporter) -> None:
