@@ -205,3 +205,29 @@ def test_a_task_that_the_model_can_no_longer_do_fails(tmp_path: Path, capsys: py
     arguments += ["--data", "scenes", "--baseline", tmp_path / "bl", "--output", tmp_path / "out"]
     run_app(list(map(str, arguments)))
     assert "coco_caption: failed: coco_caption needs generate" in capsys.readouterr().out
+
+
+def test_the_rows_must_give_the_values_of_both_results(tmp_path: Path) -> None:
+    """A baseline at 1 fits any mean: a mean over classes was then judged as one over samples."""
+    rows = [SampleRow(f"{i}", f"{i}", "x", "ok", {"accuracy": 1.0}, {"class": "abb"[i % 3]}) for i in range(300)]
+    old = Scored(result({"accuracy": 1.0}, task={"name": "vqa"}, run_id="old"), rows)
+    write_baseline(tmp_path, old)
+    # Wrong on half of class a: 1/6 of the samples and, over two classes, a quarter.
+    worse = [dataclasses.replace(row, scores={"accuracy": float(i % 6 > 0)}) for i, row in enumerate(rows)]
+    new = Scored(result({"accuracy": 0.75}, task={"name": "vqa"}, run_id="new"), worse)
+    (found,) = checked(tmp_path, new)
+    assert found.drop is not None and found.drop.value == pytest.approx(0.25)
+    bare = [dataclasses.replace(row, scores={}) for row in rows]
+    with pytest.raises(UsageError, match="accuracy of vqa cannot be computed from its samples"):
+        checked(tmp_path, Scored(new.result, bare))
+
+
+def test_a_report_that_cannot_be_written_does_not_hide_the_verdict(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old, new = scored("old", 40), scored("new", 80)
+    write_baseline(tmp_path / "bl", old)
+    path = write_result(tmp_path, new.result, new.rows)
+    assert run_app(["check", str(path), "--baseline", str(tmp_path / "bl"), "--junit", str(tmp_path)]) == 2
+    out, err = capsys.readouterr()
+    assert "vqa: regressed" in out and f"cannot write {tmp_path}" in err

@@ -139,6 +139,11 @@ def _report(checks: Sequence[Check], junit: Path | None, markdown: Path | None, 
     from vlbench.leaderboard.store import write_file
     from vlbench.leaderboard.table import write_text
 
+    # First of all: a report that cannot be written must not hide the verdict.
+    if as_json:
+        sys.stdout.write(to_json(checks))
+    else:
+        write_text(to_text(checks))
     if junit is not None:
         write_file(junit, to_junit(checks).encode())
     if markdown is not None:
@@ -149,8 +154,4 @@ def _report(checks: Sequence[Check], junit: Path | None, markdown: Path | None, 
                 file.write(to_markdown(checks))
         except OSError as error:
             raise DataError(f"cannot write ${SUMMARY} ({error.strerror})") from error
-    if as_json:
-        sys.stdout.write(to_json(checks))
-    else:
-        write_text(to_text(checks))
     raise typer.Exit(worst(checks).exit_code)

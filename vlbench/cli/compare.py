@@ -64,6 +64,8 @@ def _find(what: str, folder: Path) -> Found:
 
     if Path(what).exists():
         return find_results(Path(what))
+    if not folder.exists():
+        raise UsageError(f"{what!r} is neither a file nor a folder, and for a model's name there is no folder {folder}")
     there = find_results(folder)
     found = [(file, result) for file, result in there if result.model.name == what]
     if not found:

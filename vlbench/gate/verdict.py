@@ -111,5 +111,5 @@ def _check(against: str, kept: Scored, current: Scored, rule: Rule, max_failures
     if rule.estimand == BENCHMARK:
         drop = benchmark_drop(kept.result, result, metric)
     else:
-        drop = population_drop(kept.result, (kept.rows, rows), metric, rule.alpha)
+        drop = population_drop((kept.result, result), (kept.rows, rows), metric, rule.alpha)
     return say(judge(drop, rule.max_drop), "", drop)

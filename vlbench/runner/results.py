@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from vlbench.errors import DataError
 from vlbench.leaderboard.store import stem
 from vlbench.result import ModelInfo, Result, SampleCounts, TaskInfo, read_result
 from vlbench.runner.manifest import Counters, environment
@@ -87,7 +88,10 @@ class Finished:
         path = self.options.output / f"{stem(self.result(run))}.json"
         if not path.is_file():
             return None
-        result = read_result(path)
+        try:
+            result = read_result(path)
+        except DataError as error:
+            raise DataError(f"{error}; remove it, and the same command makes it again") from error
         return result if result.samples.failed == 0 and not result.unfinished else None
 
 

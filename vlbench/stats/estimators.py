@@ -92,21 +92,18 @@ class Estimator:
 
 
 def estimators(
-    samples: Samples, values: Mapping[str, float], at: Doubles | None = None
+    samples: Samples, values: Mapping[str, float | Doubles], at: Doubles | None = None
 ) -> list[tuple[Estimator, Ints]]:
     """Return estimators with the columns that reproduce ``values``, each metric once at most.
 
-    ``at`` (c,) are the weights under which they must do so, by default 1 for every image.
+    ``at`` (c,) are the weights under which they must do so, by default 1 for every image; of several (b, c) the values
+    are (b,).
     """
     left = dict(values)
     chosen = []
     for estimator in _offers(samples, left):
-        found = estimator.compute((np.ones(samples.count) if at is None else at)[None])[0]
-        keep = [
-            i
-            for i, name in enumerate(estimator.names)
-            if name in left and math.isclose(found[i], left[name], rel_tol=_SAME, abs_tol=_SAME)
-        ]
+        found = estimator.compute(np.atleast_2d(np.ones(samples.count) if at is None else at))
+        keep = [i for i, name in enumerate(estimator.names) if name in left and _same(found[:, i], left[name])]
         if keep:
             chosen.append((estimator, np.array(keep, dtype=np.int64)))
             for i in keep:
@@ -114,7 +111,12 @@ def estimators(
     return chosen
 
 
-def _offers(samples: Samples, left: Mapping[str, float]) -> Iterator[Estimator]:
+def _same(found: Doubles, known: float | Doubles) -> bool:
+    pairs = zip(found.tolist(), np.broadcast_to(known, found.shape).tolist(), strict=True)
+    return all(math.isclose(one, other, rel_tol=_SAME, abs_tol=_SAME) for one, other in pairs)
+
+
+def _offers(samples: Samples, left: Mapping[str, float | Doubles]) -> Iterator[Estimator]:
     """Yield what may estimate the metrics that are ``left``, in the order of preference."""
     yield from _corpora(samples, list(left))
     columns = {name: column for name in left if (column := _column(samples, name)) is not None}

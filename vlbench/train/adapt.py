@@ -104,7 +104,7 @@ def adapt(
     for k in results:
         reporter.say(f"{method}, {k} shots: finished already; result reused")
     todo = {k: draws for k, draws in support.items() if k not in results}
-    for k, result in _learned(finished, method, train, todo, runs) if todo else ():
+    for k, result in _learned(finished, method, (train, test), todo, runs) if todo else ():
         results[k] = result
         reporter.say(f"{method}, {k} shots: accuracy {result.metrics['accuracy@1'].value:.1%} over {seeds} draws")
     return [results[k] for k in runs]
@@ -113,13 +113,13 @@ def adapt(
 def _learned(
     finished: Finished,
     method: str,
-    train: LabelledImages,
+    splits: tuple[LabelledImages, LabelledImages],
     support: Mapping[int, Sequence[Sequence[int]]],
     runs: Mapping[int, TaskRun],
 ) -> Iterator[tuple[int, Result]]:
     """Learn from the draws of ``support`` and yield each result when it is written."""
     started = time.perf_counter()
-    adapter, test = finished.adapter, next(iter(runs.values())).dataset
+    adapter, (train, test) = finished.adapter, splits
     wanted = sorted({n for draws in support.values() for draw in draws for n in draw})
     place = {n: k for k, n in enumerate(wanted)}
     seen, asked = _embed(adapter, [train.samples[n] for n in wanted]), _embed(adapter, test.samples)
