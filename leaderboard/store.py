@@ -79,9 +79,9 @@ def write_result(folder: Path, result: Result, rows: Sequence[SampleRow]) -> Pat
     text = _document(result)
     with _refusals(path):
         folder.mkdir(parents=True, exist_ok=True)
-        with _atomic(samples_path(path)) as file:
+        with whole_file(samples_path(path)) as file:
             write_rows(rows, file)
-        with _atomic(path) as file:
+        with whole_file(path) as file:
             file.write(text.encode())
     return path
 
@@ -95,7 +95,7 @@ def write_file(path: Path, content: bytes) -> None:
     """Write a file, whole or not at all; raises ``DataError`` where the disk refuses."""
     with _refusals(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _atomic(path) as file:
+        with whole_file(path) as file:
             file.write(content)
 
 
@@ -177,7 +177,7 @@ def _native(value: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _atomic(path: Path) -> Iterator[BinaryIO]:
+def whole_file(path: Path) -> Iterator[BinaryIO]:
     """Open a file that takes the place of ``path`` when the block ends well, and vanishes when it does not."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
     try:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
+import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -99,6 +101,29 @@ def test_other_weights_settings_preprocessing_dtype_arguments_code(monkeypatch: 
     monkeypatch.setattr("vlbench.runner.identity._code", lambda kind: "edited")
     assert len({*found, _identity(plain)}) == 8
     assert activation.fingerprint() == plain.fingerprint(), "no weight tells the activation"
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_code_beside_the_adapter_is_part_of_the_identity(tmp_path: Path, packed: bool) -> None:
+    """A helper that was mended left the answers of the broken one in the cache."""
+    folder = tmp_path / "pack" / "parts" if packed else tmp_path
+    folder.mkdir(parents=True, exist_ok=True)
+    plugin = tmp_path / ("pack/__init__.py" if packed else "mine.py")
+    plugin.write_text("from tests.runner.test_cache import Linear\nclass Mine(Linear): pass\n")
+    (folder / "helper.py").write_text("FACTOR = 1\n")
+
+    def digest() -> str:
+        spec = importlib.util.spec_from_file_location(f"{tmp_path.name}_{plugin.stem}", plugin)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module
+        spec.loader.exec_module(module)
+        return _identity(module.Mine())
+
+    first = digest()
+    assert digest() == first
+    (folder / "helper.py").write_text("FACTOR = 2\n")
+    assert digest() != first
 
 
 def test_heads_change_the_structure() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vlbench.cli.options import Plugin  # noqa: TC001
 from vlbench.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def check(
     dtype: Annotated[str, typer.Option(help="As for vlbench run.")] = "auto",
     device: Annotated[str, typer.Option(help="As for vlbench run.")] = "auto",
     seed: Annotated[int, typer.Option(help="As for vlbench run.")] = 0,
-    plugin: Annotated[list[str] | None, typer.Option(metavar="FILE", help="A plugin file or module.")] = None,
+    plugin: Plugin = None,
     output: Annotated[Path, typer.Option(help="Folder of results of --model.")] = Path("vlbench-results"),
 ) -> None:
     """Tell whether results, or a model, got worse than the baseline: exit codes 0, 1, 3, 4, 5 (docs/ci.md)."""
@@ -118,7 +119,7 @@ def check(
     if early_stop:
         checks = check_early(model, wanted, options, plugins, reporter, baselines, rules, max_failures)
         return _report(checks, junit, markdown, as_json)
-    evaluation = evaluated(model, wanted, options, plugins, reporter)
+    evaluation = evaluated(model, wanted, options, plugins, reporter, baselines)
     _report(check_results(evaluation, baselines, rules, max_failures), junit, markdown, as_json)
 
 
@@ -170,6 +171,11 @@ def _report(checks: Sequence[Check], junit: Path | None, markdown: Path | None, 
     from vlbench.leaderboard.store import write_file
     from vlbench.leaderboard.table import write_text
 
+    # First of all: a report that cannot be written must not hide the verdict.
+    if as_json:
+        sys.stdout.write(to_json(checks))
+    else:
+        write_text(to_text(checks))
     if junit is not None:
         write_file(junit, to_junit(checks).encode())
     if markdown is not None:
@@ -180,8 +186,4 @@ def _report(checks: Sequence[Check], junit: Path | None, markdown: Path | None, 
                 file.write(to_markdown(checks))
         except OSError as error:
             raise DataError(f"cannot write ${SUMMARY} ({error.strerror})") from error
-    if as_json:
-        sys.stdout.write(to_json(checks))
-    else:
-        write_text(to_text(checks))
     raise typer.Exit(worst(checks).exit_code)

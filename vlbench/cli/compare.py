@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vlbench.cli.options import Bootstrap  # noqa: TC001
 from vlbench.errors import NotComparable, UsageError
 from vlbench.stats import DRAWS
 
@@ -31,7 +32,7 @@ def compare(
     by: Annotated[str | None, typer.Option("--slice", metavar="COLUMN[,…]", help="Explore these columns only.")] = None,
     task: Annotated[str | None, typer.Option(help="Only these tasks; several by commas.")] = None,
     results: Annotated[Path, typer.Option(help="Folder in which model names are looked up.")] = Path("vlbench-results"),
-    bootstrap: Annotated[int, typer.Option(metavar="N", help="Draws behind the 95 % intervals; 0: none.")] = DRAWS,
+    bootstrap: Bootstrap = DRAWS,
     seed: Annotated[int, typer.Option(help="Seed of draws and permutations.")] = 0,
     flips: Annotated[int, typer.Option(help="Samples that differ to list, most changed first.")] = 10,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
@@ -106,6 +107,8 @@ def _find(what: str, folder: Path) -> Found:
 
     if Path(what).exists():
         return find_results(Path(what))
+    if not folder.exists():
+        raise UsageError(f"{what!r} is neither a file nor a folder, and for a model's name there is no folder {folder}")
     there = find_results(folder)
     found = [(file, result) for file, result in there if result.model.name == what]
     if not found:

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vlbench.cli.options import Attention, Compiled, Data, DeviceMap, Models  # noqa: TC001
+from vlbench.cli.options import (  # noqa: TC001
+    AsJson,
+    Attention,
+    Bootstrap,
+    Compiled,
+    Data,
+    DeviceMap,
+    Models,
+    Plugin,
+    Results,
+)
 from vlbench.errors import UsageError
 from vlbench.stats import DRAWS
 
@@ -40,17 +50,17 @@ def run(
     device_map: DeviceMap = None,
     revision: Annotated[str | None, typer.Option(help="Revision of a hub checkpoint.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of random weights, of sampling and of the bootstrap.")] = 0,
-    bootstrap: Annotated[int, typer.Option(metavar="N", help="Draws behind the 95 % intervals; 0: none.")] = DRAWS,
+    bootstrap: Bootstrap = DRAWS,
     workers: Annotated[int | None, typer.Option(help="Threads that prepare batches.")] = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Neither take nor keep answers across runs.")] = False,
     num_workers: Annotated[int | None, typer.Option(help="Worker processes, each with the model.")] = None,
-    plugin: Annotated[list[str] | None, typer.Option(metavar="FILE", help="A plugin file or module.")] = None,
+    plugin: Plugin = None,
     tracker: Annotated[str | None, typer.Option(metavar="mlflow|wandb", help="Send the results there, too.")] = None,
     strict_plugins: Annotated[bool, typer.Option(help="Fail if an installed plugin is broken.")] = False,
     allow_missing: Annotated[bool, typer.Option(help="Count samples of missing images as wrong.")] = False,
     max_failures: Annotated[int, typer.Option(help="Failed samples that are tolerated.")] = 0,
-    output: Annotated[Path, typer.Option(help="Folder of results.")] = Path("vlbench-results"),
-    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON, and nothing else.")] = False,
+    output: Results = Path("vlbench-results"),
+    as_json: AsJson = False,
 ) -> None:
     """Evaluate models on tasks. Without options: the bundled model on the bundled benchmark."""
     from vlbench.plugins import load_plugins

@@ -111,7 +111,7 @@ def finetune(
     else:
         from vlbench.train.external import finetune_external
 
-        finetune_external(model, tasks, data_root(data), chosen, output, **common)
+        finetune_external(model, tasks, data_root(data), chosen, output, tune=tune, **common)
     _say(f"checkpoint in {output} (vlbench run --model {output})")
 
 

@@ -64,7 +64,7 @@ def calibrate(
 
     Raises ``EvaluationFailed`` where the first run fails; ``UsageError`` for random weights: each seed makes others.
     """
-    first = _whole(evaluated(model, tasks, options, plugins, reporter))
+    first = _whole(evaluated(model, tasks, options, plugins, reporter, {}))
     for scored in first.values():
         if scored.result.model.random_weights:
             raise UsageError(
@@ -76,7 +76,7 @@ def calibrate(
     for changed, changes in _changes(options, dtype):
         reporter.say(f"calibrate: {changed}")
         try:
-            found = _whole(evaluated(model, tasks, dataclasses.replace(options, **changes), plugins, reporter))
+            found = _whole(evaluated(model, tasks, dataclasses.replace(options, **changes), plugins, reporter, {}))
         except EvaluationFailed as error:
             skipped[changed] = str(error)
             continue

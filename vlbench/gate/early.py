@@ -94,13 +94,7 @@ def check_early(
 def _executing(prepared: Prepared, options: RunOptions, reporter: Reporter) -> Iterator[Execution]:
     """Open engine and journal; the journal goes when the checks are done, and a killed check resumes from it."""
     adapter, engine = prepared.finished.adapter, prepared.engine
-    identity = content_key(
-        "early",
-        prepared.finished.fingerprint,
-        adapter.dtype,
-        options.seed,
-        sorted(run.signature for run in prepared.runs),
-    )
+    identity = content_key("early", prepared.finished.identity(prepared.runs))
     path = options.output / ".journal" / f"{identity[:32]}.records"
 
     def waiting() -> None:
@@ -189,7 +183,12 @@ def _answers(execution: Execution, followed: Followed, places: Sequence[int]) ->
         raise EvaluationFailed(why_failed(error)) from error
     if [row.sample_id for row in rows] != [expected[place].sample_id for place in places]:
         raise NotComparable(f"the samples of {run.task.name} are not those of the baseline")
-    _check_reach(_scores([row for row in rows if followed.metric in row.scores], followed.metric), followed.metric)
+    metric = followed.metric
+    if any(
+        metric in expected[place].scores and metric not in row.scores for row, place in zip(rows, places, strict=True)
+    ):
+        raise UsageError(f"--early-stop cannot follow {metric} of {run.task.name}: it is not scored sample by sample")
+    _check_reach(_scores([row for row in rows if metric in row.scores], metric), metric)
     return rows
 
 

@@ -11,10 +11,12 @@ from vlbench.leaderboard.store import find_results, result_files, samples_path, 
 from vlbench.runner.driver import evaluate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from vlbench.gate.baseline import Baseline
     from vlbench.plugins import Plugins
+    from vlbench.runner.driver import RunReport
     from vlbench.runner.options import RunOptions
     from vlbench.runner.progress import Reporter
 
@@ -45,17 +47,22 @@ def of_tasks(paths: Sequence[Path], wanted: Sequence[str], baselines: Iterable[s
 
 
 def evaluated(
-    model: str, tasks: Sequence[str], options: RunOptions, plugins: Plugins, reporter: Reporter
+    model: str,
+    tasks: Sequence[str],
+    options: RunOptions,
+    plugins: Plugins,
+    reporter: Reporter,
+    baselines: Mapping[str, Baseline],
 ) -> dict[str, Scored | str]:
-    """Evaluate ``model`` and return its results by task; where the model could not be evaluated, the reason."""
+    """Evaluate ``model`` and return its results by task; where the model could not be evaluated, the reason.
+
+    So it is with a task of ``all`` that the model cannot do and that has one of ``baselines``: some model could.
+    """
     try:
         report = evaluate(model, tasks, options, plugins=plugins, reporter=reporter)
     except Exception as error:
         return dict.fromkeys(tasks, why_failed(error))
-    return {
-        result.task.name: Scored(result, read_rows(samples_path(options.output / f"{stem(result)}.json")))
-        for result in report.results
-    }
+    return of_report(report, options.output, baselines)
 
 
 def why_failed(error: Exception) -> str:
@@ -68,3 +75,12 @@ def why_failed(error: Exception) -> str:
     if isinstance(error, VlbenchError):
         raise error
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def of_report(report: RunReport, output: Path, baselines: Mapping[str, Baseline]) -> dict[str, Scored | str]:
+    """Return the results of a run into ``output`` by task; of a task that has a baseline and could not run, why."""
+    found: dict[str, Scored | str] = {
+        result.task.name: Scored(result, read_rows(samples_path(output / f"{stem(result)}.json")))
+        for result in report.results
+    }
+    return found | {task: reason for task, reason in report.unsupported.items() if task in baselines}

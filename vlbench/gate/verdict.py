@@ -117,4 +117,4 @@ def measure(kept: Scored, current: Scored, rule: Rule) -> tuple[str, Drop]:
     metric_value(kept.result, metric)
     if rule.estimand == BENCHMARK:
         return metric, benchmark_drop(kept.result, current.result, metric)
-    return metric, population_drop(kept.result, (kept.rows, rows), metric, rule.alpha)
+    return metric, population_drop((kept.result, current.result), (kept.rows, rows), metric, rule.alpha)

@@ -32,7 +32,6 @@ from vlbench.runner.results import Finished, build_result, trained_on
 from vlbench.runner.rounds import Execution, TaskRun
 from vlbench.runner.scoring import attach_scoring_models, batch_sizes, score_rows
 from vlbench.runner.submission import remake_submission, save_submission
-from vlbench.types import content_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -40,8 +39,10 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
+    from vlbench.adapter import Adapter
     from vlbench.data.overlaps import Exposure
     from vlbench.plugins import Plugins
+    from vlbench.resolve import ResolvedModel
     from vlbench.result import Result
     from vlbench.runner.engine import Engine
     from vlbench.task import Protocol, Task
@@ -134,11 +135,7 @@ def prepare(model: str, tasks: Sequence[str], options: RunOptions, plugins: Plug
     check_images(runs, options.allow_missing, reporter)
     attach_scoring_models(runs, plugins, load.device, options.seed)
     engine, adapter = open_engine(model, kind, load, options, plugins, reporter)
-    for note in adapter.notes():
-        reporter.warn(note)
-    if adapter.random_weights:
-        reporter.warn(f"{model} has random weights: its scores say nothing about a trained model")
-    tell_exposure(model, trained_on(resolved, adapter), runs, reporter)
+    tell_model(resolved, adapter, runs, reporter)
     finished = Finished(resolved, adapter, remembered_fingerprint(adapter), options)
     return Prepared(finished, engine, runs, unsupported)
 
@@ -201,6 +198,15 @@ def open_run(
     return TaskRun(task, protocol, dataset, signature(task, dataset, protocol, limit), limit)
 
 
+def tell_model(resolved: ResolvedModel, adapter: Adapter, runs: Sequence[TaskRun], reporter: Reporter) -> None:
+    """Warn of what a reader of a model's numbers must know."""
+    for note in adapter.notes():
+        reporter.warn(note)
+    if adapter.random_weights:
+        reporter.warn(f"{resolved.name} has random weights: its scores say nothing about a trained model")
+    tell_exposure(resolved.name, trained_on(resolved, adapter), runs, reporter)
+
+
 def tell_exposure(model: str, seen: Sequence[str], runs: Sequence[TaskRun], reporter: Reporter) -> None:
     """Warn of tasks whose numbers are not zero-shot: the model was trained on their dataset, or on its images."""
     found: dict[Exposure, list[str]] = {}
@@ -254,11 +260,7 @@ def _run_all(
 ) -> tuple[list[Result], set[str]]:
     """Run what has no finished result yet; another process at the same run is waited for."""
     adapter, options = finished.adapter, finished.options
-    signatures = sorted(run.signature for run in runs)
-    identity = content_key(
-        finished.fingerprint, finished.settings(), adapter.dtype, adapter.preprocessing(), signatures
-    )
-    journal_path = options.output / ".journal" / f"{identity[:32]}.records"
+    journal_path = options.output / ".journal" / f"{finished.identity(runs)[:32]}.records"
 
     def waiting() -> None:
         reporter.say("the same run is under way in another process; waiting for it")

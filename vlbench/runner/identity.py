@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from vlbench.runner.progress import Reporter
 
-COMPUTING = ("vlbench", "vlbench.adapters", "vlbench.models", "vlbench.runner")
+COMPUTING = ("vlbench", "vlbench.adapters", "vlbench.data", "vlbench.models", "vlbench.runner")
 """Packages whose code makes responses."""
 
 
@@ -102,17 +102,34 @@ def _plain(value: Any) -> object:
 
 @cache
 def _code(classes: tuple[type, ...]) -> str:
-    """Return a digest of the code: the harness's own, and the files of the adapter's classes."""
+    """Return a digest of the code: the harness's own, and the files of the adapter's classes with those beside them.
+
+    What a plugin imports from elsewhere is not seen.
+    """
     files = {path for name in COMPUTING for place in import_module(name).__path__ for path in Path(place).glob("*.py")}
     for base in classes:
         module = sys.modules.get(base.__module__)
         if module is not None and getattr(module, "__file__", None):
-            files.add(Path(str(module.__file__)))
+            files |= _beside(module.__name__, Path(str(module.__file__)))
     digest = hashlib.sha256()
     for path in sorted(files):
         digest.update(f"{path.name}\n".encode())
         digest.update(path.read_bytes() if path.is_file() else b"")
     return digest.hexdigest()
+
+
+def _beside(module: str, path: Path) -> set[Path]:
+    """Return the files that the code of an adapter in ``path`` may have been divided into.
+
+    Those of its whole package; of a lone file those of its folder. Code may be imported when it is first needed, so
+    that what is loaded now does not tell.
+    """
+    package = sys.modules.get(module.partition(".")[0])
+    if package is None or not hasattr(package, "__path__"):
+        return {path, *path.parent.glob("*.py")}
+    if package.__name__ in ("vlbench", "torch"):  # hashed already; known by its version
+        return {path}
+    return {path, *(file for place in package.__path__ for file in Path(place).rglob("*.py"))}
 
 
 def device_kind(device: str) -> str:

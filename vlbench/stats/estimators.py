@@ -34,6 +34,8 @@ _SAME = 1e-9
 _RECALLS = tuple(f"{way}_recall@{k}" for way in ("image_to_text", "text_to_image") for k in (1, 5, 10))
 _MACRO_SCORES = {"mean_per_class_recall": "accuracy@1"}
 """Means over classes that have another name than the score that they average."""
+_SUMMED = ("Bleu_", "METEOR")
+"""Metrics of a corpus that are no means of what its images score."""
 MOST_NUMBERS = 8
 """A column of more different whole numbers is grouped by ranges."""
 RANGES = " (range)"
@@ -138,21 +140,18 @@ class Estimator:
 
 
 def estimators(
-    samples: Samples, values: Mapping[str, float], at: Doubles | None = None
+    samples: Samples, values: Mapping[str, float | Doubles], at: Doubles | None = None
 ) -> list[tuple[Estimator, Ints]]:
     """Return estimators with the columns that reproduce ``values``, each metric once at most.
 
-    ``at`` (c,) are the weights under which they must do so, by default 1 for every image.
+    ``at`` (c,) are the weights under which they must do so, by default 1 for every image; of several (b, c) the values
+    are (b,).
     """
     left = dict(values)
     chosen = []
     for estimator in _offers(samples, left):
-        found = estimator.compute((np.ones(samples.count) if at is None else at)[None])[0]
-        keep = [
-            i
-            for i, name in enumerate(estimator.names)
-            if name in left and math.isclose(found[i], left[name], rel_tol=_SAME, abs_tol=_SAME)
-        ]
+        found = estimator.compute(np.atleast_2d(np.ones(samples.count) if at is None else at))
+        keep = [i for i, name in enumerate(estimator.names) if name in left and _same(found[:, i], left[name])]
         if keep:
             chosen.append((estimator, np.array(keep, dtype=np.int64)))
             for i in keep:
@@ -160,7 +159,12 @@ def estimators(
     return chosen
 
 
-def _offers(samples: Samples, left: Mapping[str, float]) -> Iterator[Estimator]:
+def _same(found: Doubles, known: float | Doubles) -> bool:
+    pairs = zip(found.tolist(), np.broadcast_to(known, found.shape).tolist(), strict=True)
+    return all(math.isclose(one, other, rel_tol=_SAME, abs_tol=_SAME) for one, other in pairs)
+
+
+def _offers(samples: Samples, left: Mapping[str, float | Doubles]) -> Iterator[Estimator]:
     """Yield what may estimate the metrics that are ``left``, in the order of preference."""
     yield from _corpora(samples, list(left))
     columns = {name: column for name in left if (column := _column(samples, name)) is not None}
@@ -282,8 +286,10 @@ def _corpora(samples: Samples, names: Sequence[str]) -> Iterator[Estimator]:
     """Yield the metrics of captions of the whole corpus, and of the parts that ``CIDEr/domain/…`` names."""
     if not any("bleu_correct" in row.statistics for row in samples.rows[:1]):
         return
-    # A metric that every row has a score of is a mean, and much faster as one.
-    summed = [parts for name in names if (parts := _parts(name))[0] not in samples.score_names]
+    # Another metric that every row has a score of is a mean, and much faster as one.
+    summed = [
+        parts for name in names if (parts := _parts(name))[0].startswith(_SUMMED) or parts[0] not in samples.score_names
+    ]
     for kind, part in dict.fromkeys(parts[1:] for parts in summed):
         suffix = f"/{kind}/{part}" if kind else ""
         if suffix and kind not in samples.slices:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -58,6 +59,10 @@ def finetune_external(
     from vlbench.train.trainer import fit
 
     wanted = objectives_of(tasks)
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    if processes > 1:
+        # Its contrast sees the rows of one process alone, and its means weigh processes alike: another training.
+        raise UsageError(f"an external model is fine-tuned in one process, not in {processes}; run it without torchrun")
     if tune not in TUNES:
         raise UsageError(f"--tune {tune!r} is none of {', '.join(TUNES)}")
     recipe = dataclasses.replace(recipe, objectives={name: recipe.objectives.get(name, 1.0) for name in wanted})
