@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 DEFAULT_MODEL = "vlbench-tiny"
 FAILED = 4
+ENGINES = ("local", "ray")
 
 
 def run(
@@ -43,7 +44,8 @@ def run(
     bootstrap: Annotated[int, typer.Option(metavar="N", help="Draws behind the 95 % intervals; 0: none.")] = DRAWS,
     workers: Annotated[int | None, typer.Option(help="Threads that prepare batches.")] = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Neither take nor keep answers across runs.")] = False,
-    num_workers: Annotated[int | None, typer.Option(help="Worker processes, each with the model.")] = None,
+    engine: Annotated[str, typer.Option(metavar="local|ray", help="Processes of this machine, or Ray.")] = "local",
+    num_workers: Annotated[int | None, typer.Option(help="Workers, each with the model.")] = None,
     plugin: Annotated[list[str] | None, typer.Option(metavar="FILE", help="A plugin file or module.")] = None,
     strict_plugins: Annotated[bool, typer.Option(help="Fail if an installed plugin is broken.")] = False,
     allow_missing: Annotated[bool, typer.Option(help="Count samples of missing images as wrong.")] = False,
@@ -58,6 +60,8 @@ def run(
     whole = {"--limit": limit, "--workers": workers, "--num-workers": num_workers, "--bootstrap": bootstrap or None}
     for option, number in whole.items():
         check_positive(option, number)
+    if engine not in ENGINES:
+        raise UsageError(f"--engine {engine!r} is none of {', '.join(ENGINES)}")
     plugins = load_plugins(plugin or (), strict=strict_plugins)
     options = run_options(
         plugins,
@@ -74,6 +78,7 @@ def run(
         bootstrap=bootstrap,
         workers=workers,
         cache=not no_cache,
+        engine=engine,
         num_workers=num_workers,
         output=output,
         allow_missing=allow_missing,
