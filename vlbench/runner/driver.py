@@ -27,6 +27,7 @@ from vlbench.runner.journal import Journal
 from vlbench.runner.lock import exclusive
 from vlbench.runner.manifest import signature
 from vlbench.runner.options import RunOptions
+from vlbench.runner.profile import span
 from vlbench.runner.progress import Reporter, Silent
 from vlbench.runner.results import Finished, build_result, trained_on
 from vlbench.runner.rounds import Execution, TaskRun
@@ -121,11 +122,13 @@ def prepare(model: str, tasks: Sequence[str], options: RunOptions, plugins: Plug
     check_output(options.output)
     runs = []
     for task, protocol in chosen:
-        dataset = load_dataset(task, options.data, options.split, options.limit)
+        with span("load data", task=task.name):
+            dataset = load_dataset(task, options.data, options.split, options.limit)
         runs.append(open_run(task, protocol, dataset, options.limit, reporter))
     check_images(runs, options.allow_missing, reporter)
     attach_scoring_models(runs, plugins, load.device, options.seed)
-    engine, adapter = open_engine(model, kind, load, options, plugins, reporter)
+    with span("load model", model=model):
+        engine, adapter = open_engine(model, kind, load, options, plugins, reporter)
     for note in adapter.notes():
         reporter.warn(note)
     if adapter.random_weights:
@@ -299,7 +302,9 @@ def _run_todo(
     counters = dataclasses.replace(execution.counters.plus(scored.counters), wall_seconds=time.perf_counter() - started)
     for run in runs:
         options = finished.options
-        result = build_result(finished.result(run), run, rows[run.task.name], counters, options.bootstrap, options.seed)
+        known, scores = finished.result(run), rows[run.task.name]
+        with span("aggregate", task=run.task.name):
+            result = build_result(known, run, scores, counters, options.bootstrap, options.seed)
         # The submission comes first, so that a result of a split without answers never lacks it.
         save_submission(finished.options.output, run, result, rows[run.task.name], reporter)
         write_result(finished.options.output, result, rows[run.task.name])

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from vlbench.errors import DataError, EvaluationFailed
 from vlbench.runner.execute import execute
+from vlbench.runner.profile import span
 from vlbench.types import Failure, ImageRef, Request, Response
 
 if TYPE_CHECKING:
@@ -89,13 +90,20 @@ class LocalEngine:
         """Start ``workers`` threads (default: one a core, at most 8)."""
         self._adapter = adapter
         self._pool = ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1), thread_name_prefix="vlbench-prepare")
-        self._images = _Images(lambda image: adapter.prepare_image(image.load()))
+        self._images = _Images(self._prepare_image)
+
+    def _prepare_image(self, image: ImageRef) -> Any:
+        with span("decode", image=image.name):
+            decoded = image.load()
+        with span("prepare image"):
+            return self._adapter.prepare_image(decoded)
 
     def _prepare(self, request: Request) -> tuple[Any, bool] | Failure:
         """Return the prepared request and whether its text is cut, or the failure of this one request."""
         try:
             images = tuple(self._images.get(image) for image in request.image_refs)
-            return self._adapter.prepare(request, images), self._adapter.truncates(request)
+            with span("prepare request"):
+                return self._adapter.prepare(request, images), self._adapter.truncates(request)
         except (DataError, OSError, ValueError) as error:
             return Failure(" ".join(str(error).split()))
         except MemoryError:
@@ -111,7 +119,8 @@ class LocalEngine:
                 ahead.append((batch, [self._pool.submit(self._prepare, request) for request in batch.requests]))
             batch, futures = ahead.popleft()
             started = time.perf_counter()
-            prepared = [future.result() for future in futures]
+            with span("wait"):
+                prepared = [future.result() for future in futures]
             yield from self._compute(batch, prepared, time.perf_counter() - started)
 
     def _compute(
@@ -119,7 +128,7 @@ class LocalEngine:
     ) -> Iterator[BatchDone | BatchSplit]:
         started = time.perf_counter()
         try:
-            with inference_mode():
+            with inference_mode(), span("device", capability=batch.capability, requests=len(batch.requests)):
                 responses = execute(self._adapter, batch.capability, prepared)
         except MemoryError as error:
             if len(batch.requests) == 1:
