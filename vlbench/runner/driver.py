@@ -22,6 +22,7 @@ from vlbench.errors import DataError, UnsupportedTask
 from vlbench.fingerprints import remembered_fingerprint
 from vlbench.leaderboard.store import write_result
 from vlbench.runner.devices import open_engine, pick_devices
+from vlbench.runner.growth import growth
 from vlbench.runner.identity import model_cache
 from vlbench.runner.journal import Journal
 from vlbench.runner.lock import exclusive
@@ -292,7 +293,8 @@ def _run_todo(
     adapter, cached = finished.adapter, finished.options.cache
     try:
         with model_cache(adapter, finished.fingerprint, cached, reporter) as cache:
-            execution = Execution(engine, journal, reporter, adapter.logit_scale, cache)
+            grown = growth(engine, adapter, finished.fingerprint, finished.options.batch_size)
+            execution = Execution(engine, journal, reporter, adapter.logit_scale, cache, grown)
             rows = execution.run(runs)
         scored = score_rows(runs, rows, journal.path, reporter, finished.options.workers, cached)
     finally:

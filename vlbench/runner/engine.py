@@ -123,6 +123,16 @@ class LocalEngine:
                 prepared = [future.result() for future in futures]
             yield from self._compute(batch, prepared, time.perf_counter() - started)
 
+    def seconds(self, batch: Batch) -> float | None:
+        """Return how long the device takes for ``batch``, whose answers are lost; None where it does not fit."""
+        prepared = [future.result() for future in [self._pool.submit(self._prepare, r) for r in batch.requests]]
+        started = time.perf_counter()
+        with contextlib.suppress(MemoryError), inference_mode():
+            execute(self._adapter, batch.capability, prepared)
+            return time.perf_counter() - started
+        free_device_memory()
+        return None
+
     def _compute(
         self, batch: Batch, prepared: Sequence[tuple[Any, bool] | Failure], waited: float
     ) -> Iterator[BatchDone | BatchSplit]:

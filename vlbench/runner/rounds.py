@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from vlbench.runner.cache import ModelCache
+    from vlbench.runner.growth import Growth
     from vlbench.runner.journal import Journal
     from vlbench.runner.progress import Reporter
     from vlbench.runner.scoring import ScoringModel
@@ -69,9 +70,11 @@ class Execution:
         reporter: Reporter,
         logit_scale: float,
         cache: ModelCache | None = None,
+        growth: Growth | None = None,
     ) -> None:
         """Start with no answers; ``counters`` tell afterwards what was computed, replayed and cached."""
         self._cache = cache
+        self._growth = growth
         self._engine = engine
         self._journal = journal
         self._reporter = reporter
@@ -117,6 +120,8 @@ class Execution:
     def _compute(self, requests: Sequence[Request]) -> None:
         """Answer ``requests`` from the journal or the engine; every batch is durable before the next is taken."""
         sizes: Mapping[str, int] = self._journal.header["batch_sizes"]
+        if self._growth is not None:
+            sizes = self._growth.sizes(requests, self._journal)
         with span("plan", requests=len(requests)):
             planned = [part for batch in plan(requests, sizes.__getitem__) for part in self._journal.resolve(batch)]
         todo: list[Batch] = []
@@ -141,6 +146,8 @@ class Execution:
         """Make an event durable, then count it."""
         if not isinstance(event, BatchDone):
             self._journal.split(event.batch)
+            if self._growth is not None:
+                self._growth.back_off(event.batch)
             self.counters.batches_split += 1
             return
         with span("journal"):
