@@ -11,6 +11,7 @@ from vlbench.adapter import Adapter
 from vlbench.errors import ModelError
 from vlbench.hookspecs import hookimpl
 from vlbench.specs import AdapterSpec, ModelSpec
+from vlbench.transfer import to_device
 from vlbench.types import Choose, Generate, LogLikelihood, Request
 
 if TYPE_CHECKING:
@@ -249,7 +250,7 @@ class Builtin(Adapter):
         places = {key: n for n, key in enumerate(distinct)}
         grey = np.full((self._side, self._side, 3), 128, dtype=np.uint8)
         stacked = np.stack([grey if picture is None else picture.pixels for picture in distinct.values()])
-        pixels = normalise(torch.from_numpy(stacked)).to(self.device, getattr(torch, self.dtype))
+        pixels = to_device(normalise(torch.from_numpy(stacked)), self.device, self.dtype)
         image: torch.Tensor = self.model.encode_image(pixels)
         owners = torch.tensor([places[id(picture)] for picture in pictures], device=self.device)
         return image, owners

@@ -10,6 +10,7 @@ from vlbench.adapters.pretrained import Pretrained, activation_notes, config_of,
 from vlbench.errors import ModelError, UsageError
 from vlbench.hookspecs import hookimpl
 from vlbench.specs import AdapterSpec
+from vlbench.transfer import to_device
 from vlbench.types import EmbedText, Match, Request
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class Clip(Pretrained):
         """Return (n, d)."""
         import torch
 
-        return self._encoder.embed_images(torch.stack(list(images)).to(self.device, getattr(torch, self.dtype)))
+        return self._encoder.embed_images(to_device(torch.stack(list(images)), self.device, self.dtype))
 
     def embed_texts(self, texts: Sequence[list[int]]) -> torch.Tensor:
         """Return (n, d)."""
