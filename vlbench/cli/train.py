@@ -25,7 +25,8 @@ BatchSize = Annotated[int | None, typer.Option(help="Images a step, in place of 
 Rate = Annotated[float | None, typer.Option("--learning-rate", help="Highest learning rate, in place of the recipe's.")]
 Seed = Annotated[int | None, typer.Option(help="Seed, in place of the recipe's.")]
 Objectives = Annotated[
-    str | None, typer.Option(metavar="NAME[:WEIGHT],…", help="Objectives: itc, itm, mlm, caption, tag, vqa, vcr.")
+    str | None,
+    typer.Option(metavar="NAME[:WEIGHT],…", help="Objectives: itc, itm, mlm, caption, tag, vqa, vcr, answer."),
 ]
 SaveDtype = Annotated[str, typer.Option("--save-dtype", help="Of the saved weights: float32, float16 or bfloat16.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
@@ -80,6 +81,9 @@ def finetune(
     tune: Annotated[
         str, typer.Option(help="Weights of an external model that learn: full, lora (extra lora) or head.")
     ] = "full",
+    vqa_head: Annotated[
+        str, typer.Option(help="How a built-in model answers questions: generate, or classify among training answers.")
+    ] = "generate",
     objectives: Objectives = None,
     steps: Steps = None,
     batch_size: BatchSize = None,
@@ -107,8 +111,10 @@ def finetune(
     if folder is not None:
         from vlbench.train.run import finetune as train
 
-        train(folder, tasks, data_root(data), chosen, output, **common)
+        train(folder, tasks, data_root(data), chosen, output, vqa_head=vqa_head, **common)
     else:
+        if vqa_head != "generate":
+            raise UsageError(f"--vqa-head {vqa_head} is for built-in models; an external one writes its answers")
         from vlbench.train.external import finetune_external
 
         finetune_external(model, tasks, data_root(data), chosen, output, **common)

@@ -224,7 +224,7 @@ class AdaptedCollator:
             return [("", captions[int(draw.rng.integers(len(captions)))])] if captions else []
         questions = draw.example.questions
         order = draw.rng.permutation(len(questions))[: self.recipe.questions_per_image]
-        return [questions[int(k)] for k in order]
+        return [questions[int(k)][:2] for k in order]
 
     def _written(
         self, name: str, texts: Sequence[tuple[int, str, str]], pixels: Sequence[torch.Tensor]
