@@ -12,6 +12,7 @@ import typer
 from vlbench.errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    from vlbench.train.evaluation import EvaluationPlan
     from vlbench.train.recipe import Recipe
 
 DTYPES = ("float32", "float16", "bfloat16")
@@ -34,6 +35,11 @@ TrainerArg = Annotated[
     list[str] | None,
     typer.Option("--trainer-arg", metavar="KEY=VALUE", help="Field of transformers.TrainingArguments; repeatable."),
 ]
+EvalTasks = Annotated[
+    str | None, typer.Option(help="Tasks, by commas, that the model is evaluated on meanwhile, on validation splits.")
+]
+EvalEvery = Annotated[int, typer.Option(help="Steps from one evaluation to the next; the last step has one too.")]
+EvalLimit = Annotated[int | None, typer.Option(help="Only the first N samples of each evaluation.")]
 
 
 def pretrain(
@@ -51,6 +57,9 @@ def pretrain(
     save_dtype: SaveDtype = "float32",
     device: Device = "auto",
     trainer_arg: TrainerArg = None,
+    eval_tasks: EvalTasks = None,
+    eval_every: EvalEvery = 500,
+    eval_limit: EvalLimit = None,
 ) -> None:
     """Train a new built-in model; the result is a checkpoint folder that --model takes."""
     from vlbench.cli.run import data_root
@@ -59,7 +68,8 @@ def pretrain(
     model = {key: value for key, value in {"fusion": fusion}.items() if value is not None}
     chosen = _recipe(recipe, objectives, steps, batch_size, learning_rate, seed, trainer_arg, model)
     _check(output, save_dtype, device)
-    train(data_root(data), chosen, output, dtype=save_dtype, device=device, say=_say)
+    plan = _plan(eval_tasks, data_root(data), eval_every, eval_limit)
+    train(data_root(data), chosen, output, dtype=save_dtype, device=device, plan=plan, say=_say)
     _say(f"checkpoint in {output} (vlbench run --model {output})")
 
 
@@ -92,6 +102,9 @@ def finetune(
     save_dtype: SaveDtype = "float32",
     device: Device = "auto",
     trainer_arg: TrainerArg = None,
+    eval_tasks: EvalTasks = None,
+    eval_every: EvalEvery = 500,
+    eval_limit: EvalLimit = None,
 ) -> None:
     """Go on training a model for one task or several."""
     from vlbench.cli.run import data_root
@@ -105,7 +118,8 @@ def finetune(
     default = "scenes-finetune" if folder else "external-finetune"
     chosen = _recipe(recipe or default, objectives, steps, batch_size, learning_rate, seed, trainer_arg)
     _check(output, save_dtype, device)
-    common: dict[str, Any] = {"dtype": save_dtype, "device": device, "say": _say}
+    plan = _plan(eval_tasks, data_root(data), eval_every, eval_limit)
+    common: dict[str, Any] = {"dtype": save_dtype, "device": device, "plan": plan, "say": _say}
     if folder and tune != "full":
         raise UsageError(f"--tune {tune} is for external models; a built-in one is trained whole")
     if folder is not None:
@@ -144,6 +158,17 @@ def _recipe(
         "trainer": parse_trainer_arguments(trainer_arg) if trainer_arg else None,
     }
     return read_recipe(name, given)
+
+
+def _plan(tasks: str | None, data: Path | str | None, every: int, limit: int | None) -> EvaluationPlan | None:
+    from vlbench.train.evaluation import EvaluationPlan
+
+    if tasks is None:
+        return None
+    names = tuple(dict.fromkeys(name.strip() for name in tasks.split(",") if name.strip()))
+    if not names:
+        raise UsageError("--eval-tasks is empty")
+    return EvaluationPlan(names, data, every, limit)
 
 
 def _check(output: Path, save_dtype: str, device: str) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from vlbench.models.checkpoint import Checkpoint
+    from vlbench.train.evaluation import EvaluationPlan
     from vlbench.train.examples import Source
     from vlbench.train.recipe import Recipe
 
@@ -36,9 +37,13 @@ def pretrain(
     *,
     dtype: str = "float32",
     device: str = "auto",
+    plan: EvaluationPlan | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """Train a new model on ``data`` (None: scenes) by ``recipe`` and write its checkpoint folder."""
+    """Train a new model on ``data`` (None: scenes) by ``recipe`` and write its checkpoint folder.
+
+    ``plan`` says what is evaluated meanwhile, here and in ``finetune``.
+    """
     from vlbench.train.trainer import train
 
     source = open_source(data, recipe)
@@ -48,7 +53,7 @@ def pretrain(
         f"pretraining {weights / 1e6:.2f} M parameters, {checkpoint.model.config.fusion} fusion, "
         f"by {', '.join(recipe.objectives)} on {source.name}, {len(source)} images"
     )
-    train(checkpoint, source, recipe, output, dtype=dtype, device=device, say=say)
+    train(checkpoint, source, recipe, output, dtype=dtype, device=device, plan=plan, say=say)
 
 
 def finetune(
@@ -61,6 +66,7 @@ def finetune(
     vqa_head: str = "generate",
     dtype: str = "float32",
     device: str = "auto",
+    plan: EvaluationPlan | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Go on from the checkpoint folder ``start`` with the objectives of ``tasks`` and write a new checkpoint folder.
@@ -106,7 +112,7 @@ def finetune(
         trained_on=_union(model.config.trained_on, source.trained_on),
     )
     say(f"fine-tuning {start} for {', '.join(tasks)} on {source.name}, {len(source)} images")
-    train(checkpoint, source, recipe, output, dtype=dtype, device=device, say=say)
+    train(checkpoint, source, recipe, output, dtype=dtype, device=device, plan=plan, say=say)
 
 
 def open_source(data: Path | str | None, recipe: Recipe) -> Source:
