@@ -56,17 +56,25 @@ def test_stops_when_the_verdict_is_certain(
     assert code == 2 and "there is no baseline of vqa" in unknown["error"]
 
 
-def test_corpus_metrics_and_galleries_are_refused(
+def test_queries_are_ranked_a_few_at_a_time_and_corpora_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("VLBENCH_DATA", raising=False)
-    assert run_app(["run", *PLUGIN, "--tasks", "coco_retrieval", "--limit", "20", "--output", "out"]) == 0
+    assert run_app(["run", *PLUGIN, "--tasks", "coco_retrieval", "--limit", "100", "--output", "out"]) == 0
     assert run_app(["baseline", "write", "out"]) == 0
     capsys.readouterr()
-    early = ["check", *PLUGIN, "--early-stop", "--limit", "20", "--output", "early"]
-    assert run_app(early) == 2
-    assert "each query is ranked in the gallery of all samples" in capsys.readouterr().err
+    early = ["check", *PLUGIN, "--early-stop", "--limit", "100", "--output", "early"]
+    assert run_app([*early, "--max-drop", "0.1", "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["checks"]
+    assert found["metric"] == "text_to_image_recall@1" and 0 < found["seen"] < found["samples"] == 500
+    assert found["drop"]["value"] == 0.0
+    whole = ["--metric", "image_to_text_recall@10", "--estimand", "benchmark", "--max-drop", "0", "--json"]
+    assert run_app([*early, *whole]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["checks"]
+    assert found["seen"] == found["samples"] == 100
+    assert run_app([*early, "--metric", "rsum"]) == 2
+    assert "cannot follow rsum of coco_retrieval: it is no mean of scores" in capsys.readouterr().err
     assert run_app(["check", "out", "--early-stop"]) == 2
     assert "--early-stop is for --model" in capsys.readouterr().err
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vlbench.errors import EvaluationFailed, NotComparable, UsageError
+from vlbench.gate.baseline import Scored
 from vlbench.gate.results import why_failed
 from vlbench.gate.rules import BENCHMARK, Rule
 from vlbench.gate.verdict import Check, Verdict, check_results, judge
@@ -30,7 +31,7 @@ from vlbench.types import content_key
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from vlbench.gate.baseline import Baseline, Scored
+    from vlbench.gate.baseline import Baseline
     from vlbench.gate.rules import Rules
     from vlbench.plugins import Plugins
     from vlbench.runner.driver import Prepared
@@ -126,7 +127,8 @@ def _followed(run: TaskRun, found: Baseline, rule: Rule, model: str) -> Followed
                 f"--early-stop cannot follow {metric} of {run.task.name}: it is no mean of scores of single samples"
             )
         _check_reach(there, metric)
-    return Followed(run, rule, metric, kept)
+    rows = {against: run.task.followed(scored.rows, metric) for against, scored in kept.items()}
+    return Followed(run, rule, metric, {against: Scored(one.result, rows[against]) for against, one in kept.items()})
 
 
 def _scores(rows: Sequence[SampleRow], metric: str) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -176,9 +178,9 @@ def _follow(execution: Execution, followed: Followed, model: str, seed: int, max
 
 def _answers(execution: Execution, followed: Followed, places: Sequence[int]) -> list[SampleRow]:
     run, expected = followed.run, next(iter(followed.kept.values())).rows
-    subset = dataclasses.replace(run.dataset, samples=tuple(run.dataset.samples[place] for place in places))
+    rounds = run.task.rounds_of(run.dataset, run.protocol, followed.metric, places)
     try:
-        rows = execution.drive([(run, run.task.rounds(subset, run.protocol))])[run.task.name]
+        rows = execution.drive([(run, rounds)])[run.task.name]
     except Exception as error:  # the model's own code: that it broke is the finding
         raise EvaluationFailed(why_failed(error)) from error
     if [row.sample_id for row in rows] != [expected[place].sample_id for place in places]:

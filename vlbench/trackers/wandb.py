@@ -32,6 +32,8 @@ def vlbench_run_end(results: Sequence[Result]) -> None:
             project=os.environ.get("WANDB_PROJECT", PROJECT),
             id=key,
             resume="allow",
+            # A run that the caller has under way is left alone.
+            reinit="create_new",
             name=results[0].model.name,
             job_type="evaluation",
             config=parameters(results),
