@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vlbench import hub
 from vlbench.adapter import Adapter
-from vlbench.adapters.oscar_features import RegionFolder, Regions
+from vlbench.adapters.oscar_features import RegionFolder, Regions, read_answers
 from vlbench.adapters.pretrained import config_of, described, keep_only, marked, padded, stopped
+from vlbench.adapters.written import by_decoding
 from vlbench.errors import ModelError, UsageError
 from vlbench.hookspecs import hookimpl
 from vlbench.specs import AdapterSpec
@@ -23,9 +24,13 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from vlbench.adapter import LoadOptions
+    from vlbench.models.search import Texts
 
+WEIGHTS = "pytorch_model.bin"
 TEXT_LENGTH = 70
 """Word pieces of text and tags together in the authors' retrieval (``max_seq_length``)."""
+QUESTION_LENGTH = 128
+"""The same of a question."""
 CAPTION_LENGTH = 40
 """Position at which the tags of a caption start in the authors' training (``max_seq_a_length``)."""
 CAPTION_TAGS = 50
@@ -37,7 +42,7 @@ UNUSED = ("cls.seq_relationship.", "bert.embeddings.position_ids")
 @hookimpl
 def vlbench_register_adapters() -> Iterable[AdapterSpec]:
     """Return the adapter."""
-    description = "Oscar and VinVL over precomputed region features: retrieval, captions; needs features=FOLDER"
+    description = "Oscar and VinVL over region features: retrieval, captions, questions; needs features=FOLDER"
     return [
         AdapterSpec("oscar", description, "vlbench.adapters.oscar:Oscar", lambda p: "img_feature_dim" in config_of(p))
     ]
@@ -46,38 +51,39 @@ def vlbench_register_adapters() -> Iterable[AdapterSpec]:
 class Seen(NamedTuple):
     """A prepared request: ids of ``[CLS] text [SEP]`` and ``tags [SEP]``, features (n, d).
 
-    A caption's text is ``[CLS] prompt``; it has ``room`` for so many words, and strings to stop at.
+    The text of a caption is ``[CLS] prompt``.
     """
 
-    text: list[int]
+    ids: list[int]
     tags: list[int]
     features: np.ndarray
-    room: int = 0
-    stop: tuple[str, ...] = ()
+    request: Request
 
 
 class Oscar(Adapter):
-    """A retrieval checkpoint matches, a captioning one writes; which it is, its weights tell."""
+    """A retrieval checkpoint matches, a captioning one writes, one for questions answers from a list.
 
-    argument_names = ("features", "regions")
+    Which it is, its weights tell. Arguments: ``features``, the folder of ``RegionFolder``; ``regions``, how many of an
+    image are looked at; ``answers``, the file of ``read_answers`` that names the outputs of a question head.
+    """
+
+    argument_names = ("features", "regions", "answers")
     cacheable = False  # regions are found by an image's name, which is no part of a request's content
 
     @classmethod
     def capabilities(cls, options: LoadOptions) -> frozenset[str]:
         """Return what the checkpoint's head can do; raises ``ModelError`` for another head."""
-        return _head(_state(Path(options.checkpoint)), options.checkpoint)
+        return _head(_state(_folder(options, WEIGHTS)), options.checkpoint)
 
     @classmethod
     def checkpoint_files(cls, options: LoadOptions) -> Sequence[Path]:
-        """Return the files of the checkpoint folder."""
-        return hub.stored_files(options.checkpoint, None)
+        """Return the files of the folder, or of the repository as far as they are in the cache."""
+        return hub.stored_files(options.checkpoint, options.revision)
 
     def load(self) -> None:
         """Load weights, vocabulary and the index of the features; raises ``ModelError`` and ``UsageError``."""
         import torch
-        from transformers import BertTokenizer
 
-        folder = Path(self.options.checkpoint)
         given = self.options.arguments.get("features")
         if not given:
             raise UsageError(
@@ -87,19 +93,48 @@ class Oscar(Adapter):
         if not limit.isdecimal() or int(limit) < 1:
             raise UsageError(f"--model-arg regions={limit} is not a number of regions")
         self._most = int(limit)
-        state = _state(folder)
+        state = _state(_folder(self.options, WEIGHTS))
         can = _head(state, self.options.checkpoint)
+        self._answers = self._named(state)
         self._regions = RegionFolder(Path(given), state["bert.img_embedding.weight"].shape[1])
-        self.model = _network(config_of(folder), state, folder).to(self.device, getattr(torch, self.dtype)).eval()
-        try:
-            self._tokenizer = BertTokenizer.from_pretrained(folder)
-        except (OSError, ValueError, TypeError) as error:
-            raise ModelError(f"cannot read the vocabulary of {folder}: {str(error).splitlines()[0]}") from error
+        config = config_of(_folder(self.options, "config.json"))
+        self.model = _network(config, state, self.options.checkpoint).to(self.device, getattr(torch, self.dtype)).eval()
+        self._tokenizer = self._vocabulary()
         keep_only(self, can)
 
+    def _named(self, state: Mapping[str, torch.Tensor]) -> list[str]:
+        """Return the answers that the outputs of a question head mean, none for another head."""
+        given, outputs = self.options.arguments.get("answers"), _outputs(state)
+        if outputs in (0, 2):
+            if given:
+                raise UsageError(f"--model-arg answers is for a question head; {self.options.checkpoint} has another")
+            return []
+        if not given:
+            raise UsageError(
+                f"{self.options.checkpoint} answers questions by number, {outputs} of them; name the file of their "
+                "answers: --model-arg answers=trainval_ans2label.pkl"
+            )
+        answers = read_answers(Path(given))
+        if len(answers) != outputs:
+            raise ModelError(f"{given} has {len(answers)} answers, and {self.options.checkpoint} tells {outputs} apart")
+        return answers
+
+    def _vocabulary(self) -> Any:
+        from transformers import BertTokenizer
+
+        try:
+            with hub.no_long_wait():
+                kind: Any = BertTokenizer  # its annotations refuse the None that stands for the newest revision
+                return kind.from_pretrained(self.options.checkpoint, revision=self.options.revision)
+        except (OSError, ValueError, TypeError) as error:
+            raise ModelError(
+                f"cannot read the vocabulary of {self.options.checkpoint}: {hub.first_line(error)}"
+            ) from error
+
     def preprocessing(self) -> str:
-        """Return the vocabulary, the files of features and the lengths, as text."""
-        return described(self._tokenizer, self._regions.describe(), self._most, TEXT_LENGTH, CAPTION_LENGTH)
+        """Return the vocabulary, the files of features, the names of answers and the lengths, as text."""
+        lengths = [self._most, TEXT_LENGTH, QUESTION_LENGTH, CAPTION_LENGTH]
+        return described(self._tokenizer, self._regions.describe(), self._answers, lengths)
 
     def prepare_image(self, image: Image.Image) -> None:
         """Return nothing: the model sees regions, which are found by the image's name."""
@@ -114,15 +149,17 @@ class Oscar(Adapter):
         seen: Regions = self._regions.of(image.name)
         features = seen.features[: self._most]
         if isinstance(request, Match):
-            text = marked(self._tokenizer, request.text, TEXT_LENGTH)[0]
-            return Seen(text, self._tags(seen.tags, TEXT_LENGTH - len(text)), features)
+            return self._pair(request.text, TEXT_LENGTH, seen.tags, features, request)
         assert isinstance(request, Generate)
-        decoding = request.decoding
-        if decoding.num_beams != 1 or decoding.temperature > 0 or decoding.repetition_penalty != 1:
-            raise ValueError("Oscar writes greedily here: no beams, no temperature, no penalty")
+        if self._answers:
+            return self._pair(request.prompt, QUESTION_LENGTH, seen.tags, features, request)
         text = marked(self._tokenizer, request.prompt, CAPTION_LENGTH // 2)[0][:-1]
-        room = min(decoding.max_new_tokens, CAPTION_LENGTH - len(text) - 1)
-        return Seen(text, self._tags(seen.tags, CAPTION_TAGS), features, room, decoding.stop)
+        return Seen(text, self._tags(seen.tags, CAPTION_TAGS), features, request)
+
+    def _pair(self, text: str, length: int, tags: str, features: np.ndarray, request: Request) -> Seen:
+        """Return a text with as many of the tags as ``length`` leaves room for."""
+        ids = marked(self._tokenizer, text, length)[0]
+        return Seen(ids, self._tags(tags, length - len(ids)), features, request)
 
     def _tags(self, tags: str, room: int) -> list[int]:
         return marked(self._tokenizer, tags, room + 1)[0][1:] if tags and room > 0 else []
@@ -130,32 +167,50 @@ class Oscar(Adapter):
     def truncates(self, request: Request) -> bool:
         """Tell whether the text is longer than what the model reads."""
         if isinstance(request, Generate):
-            return marked(self._tokenizer, request.prompt, CAPTION_LENGTH // 2)[1]
+            length = QUESTION_LENGTH if self._answers else CAPTION_LENGTH // 2
+            return marked(self._tokenizer, request.prompt, length)[1]
         return isinstance(request, Match) and marked(self._tokenizer, request.text, TEXT_LENGTH)[1]
 
     def match(self, pairs: Sequence[Any]) -> Sequence[float]:
         """Return n logits that text and image belong together: "match" less "no match" of the retrieval head."""
-        hidden = self._encode([item.text for item in pairs], pairs, caption=False)
-        logits = self.model.classifier(self.model.bert.pooler(hidden)).float()
+        logits = self._classified(pairs)
         scores: list[float] = (logits[:, 1] - logits[:, 0]).tolist()
         return scores
 
     def generate(self, items: Sequence[Seen]) -> Sequence[str]:
-        """Write captions greedily: the word at a ``[MASK]`` behind those before it, until ``[SEP]``."""
+        """Write captions, or return the likeliest answer to each question, for which a ``Decoding`` decides nothing."""
+        if self._answers:
+            return [self._answers[n] for n in self._classified(items).argmax(dim=1).tolist()]
+        return by_decoding(items, self._write)
+
+    def _classified(self, items: Sequence[Seen]) -> torch.Tensor:
+        """Return float32 (n, outputs of the head)."""
+        hidden = self._encode([item.ids for item in items], items, caption=False)
+        logits: torch.Tensor = self.model.classifier(self.model.bert.pooler(hidden)).float()
+        return logits
+
+    def _write(self, items: Sequence[Seen]) -> list[str]:
+        """Write word by word: the one at a ``[MASK]`` behind those before it, until ``[SEP]``."""
         import torch
 
-        words = self._tokenizer
-        written: list[list[int]] = [[] for _ in items]
-        going = list(range(len(items)))
-        while going:
-            texts = [[*items[n].text, *written[n], words.mask_token_id] for n in going]
-            hidden = self._encode(texts, [items[n] for n in going], caption=True)
-            last = hidden[torch.arange(len(going)), torch.tensor([len(text) - 1 for text in texts])]
-            for n, word in zip(going, self.model.cls(last).argmax(dim=-1).tolist(), strict=True):
-                written[n].append(word)
-            going = [n for n in going if written[n][-1] != words.sep_token_id and len(written[n]) < items[n].room]
-        captions = words.batch_decode(written, skip_special_tokens=True)
-        return [stopped(text, item.stop) for text, item in zip(captions, items, strict=True)]
+        from vlbench.models.search import search
+
+        words, request = self._tokenizer, items[0].request
+        assert isinstance(request, Generate)
+
+        def next_logits(texts: Texts) -> torch.Tensor:
+            rows = zip(texts.ids.tolist(), texts.lengths.tolist(), strict=True)
+            masked = [[*row[:length], words.mask_token_id] for row, length in rows]
+            hidden = self._encode(masked, [items[n] for n in texts.owners.tolist()], caption=True)
+            logits: torch.Tensor = self.model.cls(hidden[torch.arange(len(masked)), texts.lengths])
+            return logits
+
+        prompts = torch.tensor([item.ids for item in items], device=self.device)
+        lengths = torch.full_like(prompts[:, 0], prompts.shape[1])
+        steps = min(request.decoding.max_new_tokens, CAPTION_LENGTH - prompts.shape[1] - 1)
+        written = search(next_logits, prompts, lengths, words.sep_token_id, request.decoding, steps)
+        texts = words.batch_decode(written, skip_special_tokens=True)
+        return [stopped(text, request.decoding.stop) for text in texts]
 
     def _encode(self, texts: Sequence[list[int]], items: Sequence[Seen], *, caption: bool) -> torch.Tensor:
         """Return hidden states (n, places, width): of the padded texts, then the padded tags, then the regions."""
@@ -202,11 +257,18 @@ def _attention(valid: torch.Tensor, words: int, *, caption: bool) -> torch.Tenso
     return allowed
 
 
+def _folder(options: LoadOptions, name: str) -> Path:
+    """Return the folder that holds the file ``name`` of the checkpoint, of a repository fetched or from the cache."""
+    if hub.is_repository(options.checkpoint) and not Path(options.checkpoint).exists():
+        return hub.config_folder(options.checkpoint, options.revision, name)
+    return Path(options.checkpoint)
+
+
 def _state(folder: Path) -> Mapping[str, torch.Tensor]:
-    """Return the weights of ``pytorch_model.bin`` without running code in it; raises ``ModelError``."""
+    """Return the weights of a checkpoint without running code in them; raises ``ModelError``."""
     import torch
 
-    path = folder / "pytorch_model.bin"
+    path = folder / WEIGHTS
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
@@ -222,19 +284,24 @@ def _classifier(state: Mapping[str, torch.Tensor]) -> list[str]:
     return sorted(name for name in state if name.startswith("classifier."))
 
 
+def _outputs(state: Mapping[str, torch.Tensor]) -> int:
+    """Return into how many classes the head puts what it sees; 0 where there is no classifier."""
+    return ([0] + [len(state[name]) for name in _classifier(state) if name.endswith("bias")])[-1]
+
+
 def _head(state: Mapping[str, torch.Tensor], checkpoint: str) -> frozenset[str]:
-    """Return what the head among the weights can do; raises ``ModelError`` for another head."""
-    outputs = [len(state[name]) for name in _classifier(state) if name.endswith("bias")]
-    if outputs and outputs[-1] == 2:
+    """Return what the head among the weights can do; raises ``ModelError`` where there is none.
+
+    Two outputs are "no match" and "match"; more are answers, which a question head writes whole and cannot judge.
+    """
+    if _outputs(state) == 2:
         return frozenset({"match"})
-    if outputs:
-        raise ModelError(f"{checkpoint} classifies into {outputs[-1]}; the adapter takes match or no match")
-    if any(name.startswith("cls.predictions.") for name in state):
+    if _outputs(state) > 2 or any(name.startswith("cls.predictions.") for name in state):
         return frozenset({"generate"})
-    raise ModelError(f"{checkpoint} has neither a retrieval head nor a captioning head")
+    raise ModelError(f"{checkpoint} has neither a retrieval head nor one for captions or questions")
 
 
-def _network(config: Mapping[str, Any], state: Mapping[str, torch.Tensor], folder: Path) -> torch.nn.Module:
+def _network(config: Mapping[str, Any], state: Mapping[str, torch.Tensor], checkpoint: str) -> torch.nn.Module:
     """Build the model whose parameters bear the checkpoint's names, and fill it; raises ``ModelError``."""
     from torch import nn
     from transformers import BertConfig
@@ -269,5 +336,5 @@ def _network(config: Mapping[str, Any], state: Mapping[str, torch.Tensor], folde
     try:
         model.load_state_dict(filled)
     except RuntimeError as error:
-        raise ModelError(f"{folder} does not make an Oscar model: {' '.join(str(error).split())[:200]}") from error
+        raise ModelError(f"{checkpoint} does not make an Oscar model: {' '.join(str(error).split())[:200]}") from error
     return model

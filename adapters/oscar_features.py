@@ -1,13 +1,14 @@
-"""Region features and object tags in the TSV layout of Oscar and VinVL."""
+"""Region features and object tags in the TSV layout of Oscar and VinVL, and the names of their answers."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import json
+import pickle
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -114,3 +115,29 @@ def _places(path: Path, order: Path | None = None) -> Mapping[str, int]:
     except (OSError, ValueError, IndexError, AttributeError, TypeError) as error:
         raise ModelError(f"cannot read the index of {path}: {error}") from error
     return found
+
+
+class _Plain(pickle.Unpickler):
+    """Knows lists, dictionaries, texts and numbers; whatever asks for a class or a function is refused."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+
+
+def read_answers(path: Path) -> list[str]:
+    """Return what the outputs of a question head mean, in their order; raises ``ModelError``.
+
+    The file is the authors' ``*_ans2label.pkl``, or the same as JSON: answers as keys, or a list. Output n is entry n
+    of the file whatever number stands there, as in the authors' training.
+    """
+    try:
+        with path.open("rb") as file:
+            found = json.load(file) if path.suffix == ".json" else _Plain(file, encoding="utf-8").load()
+    except OSError as error:
+        raise ModelError(f"cannot read --model-arg answers={path}: {error.strerror or error}") from error
+    except Exception as error:  # a damaged pickle raises whatever comes
+        raise ModelError(f"{path} is not a file of answers ({str(error)[:200]})") from error
+    answers = list(found) if isinstance(found, dict | list) else []
+    if not answers or not all(isinstance(answer, str) for answer in answers):
+        raise ModelError(f"{path} is neither answers with their numbers nor a list of answers")
+    return answers

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from vlbench.types import Generate
 
@@ -12,7 +12,22 @@ if TYPE_CHECKING:
 
     import torch
 
-    from vlbench.types import Decoding, LogLikelihood
+    from vlbench.types import Decoding, LogLikelihood, Request
+
+
+class Asked(Protocol):
+    """What can be grouped by decoding: token ids to go on from, and the request."""
+
+    @property
+    def ids(self) -> list[int]:
+        """Token ids."""
+
+    @property
+    def request(self) -> Request:
+        """The request."""
+
+
+AskedT = TypeVar("AskedT", bound=Asked)
 
 
 class Written(NamedTuple):
@@ -24,7 +39,7 @@ class Written(NamedTuple):
     request: Generate | LogLikelihood
 
 
-def by_decoding(items: Sequence[Written], write: Callable[[Sequence[Written]], Sequence[str]]) -> list[str]:
+def by_decoding(items: Sequence[AskedT], write: Callable[[Sequence[AskedT]], Sequence[str]]) -> list[str]:
     """Call ``write`` for items of like decoding and like prompt length, so that no prompt is padded, and put in order.
 
     Sampling is seeded by the decoding before each call.

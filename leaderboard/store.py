@@ -138,14 +138,22 @@ def find_results(paths: Path | Sequence[Path]) -> list[tuple[Path, Result]]:
     return list(results.values())
 
 
-def _result_files(path: Path) -> list[Path]:
+def result_files(path: Path) -> list[Path]:
+    """Return ``path`` where it is a file, else the results that lie directly in that folder; none where there is none.
+
+    A folder that does not exist has none.
+    """
     if path.is_file():
         return [path]
-    if not path.is_dir():
-        raise DataError(f"there is no result file or folder {path}; `vlbench run --output {path}` makes one")
-    files = sorted(
+    return sorted(
         file for file in path.glob("*.json") if not file.name.startswith(".") and SUBMISSION_MARK not in file.name
     )
+
+
+def _result_files(path: Path) -> list[Path]:
+    files = result_files(path)
+    if not path.exists():
+        raise DataError(f"there is no result file or folder {path}; `vlbench run --output {path}` makes one")
     if not files:
         raise DataError(f"folder {path} holds no results (*.json); `vlbench run --output {path}` writes some")
     return files

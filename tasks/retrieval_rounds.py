@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vlbench.metrics.retrieval import Found, Ranks, Search, normalise, ranks_from_scores, rerank, scored_rows
+from vlbench.metrics.retrieval import (
+    NORMALISED_AT_ONCE,
+    Found,
+    Ranks,
+    Search,
+    normalise,
+    ranks_from_scores,
+    rerank,
+    scored_rows,
+)
+from vlbench.spill import scratch
 from vlbench.types import (
     CaptionedImage,
     Embedding,
@@ -190,7 +200,11 @@ def _vectors(responses: Sequence[Response]) -> tuple[npt.NDArray[np.float32], li
     vectors = [response.vector if isinstance(response, Embedding) else None for response in responses]
     width = next((len(vector) for vector in vectors if vector is not None), 1)
     empty = np.zeros(width, dtype=np.float32)
-    return normalise(np.stack([empty if vector is None else vector for vector in vectors])), reasons
+    units = scratch((len(vectors), width))
+    for start in range(0, len(vectors), NORMALISED_AT_ONCE):
+        part = vectors[start : start + NORMALISED_AT_ONCE]
+        units[start : start + len(part)] = normalise([empty if vector is None else vector for vector in part])
+    return units, reasons
 
 
 def _reasons(

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from matplotlib.figure import Figure
+
 SCHEMA = "vlbench.result/1"
 
 
@@ -111,6 +113,12 @@ class Result:
     def primary(self) -> float | None:
         """Value of the primary metric."""
         return self.metrics[self.primary_metric].value
+
+    def plot(self, all_metrics: bool = False) -> Figure:
+        """Return the metrics with their intervals as a matplotlib figure (``vlbench[plot]``)."""
+        from vlbench.leaderboard.plots import plot_result
+
+        return plot_result(self, all_metrics)
 
     def _repr_html_(self) -> str:
         from vlbench.api import to_html

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import json
+import pickle
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,11 +10,12 @@ import pytest
 import torch
 from torch.nn import functional
 
-from tests.support import checkpoints
+from tests.support.oscar import ANSWERS, HEADS, LAYERS, NAMES, SEEN, TAGS, WIDTH, checkpoint, features
 from vlbench.adapter import LoadOptions
 from vlbench.adapters.oscar import Oscar
-from vlbench.adapters.oscar_features import RegionFolder
+from vlbench.adapters.oscar_features import RegionFolder, read_answers
 from vlbench.errors import DataError, ModelError, UsageError
+from vlbench.models.search import Texts, search
 from vlbench.testing import AdapterContract
 from vlbench.testing.adapters import answer, numbers
 from vlbench.testing.samples import TEXTS, pictures
@@ -25,92 +25,19 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-WIDTH, INNER, LAYERS, HEADS, SEEN = 16, 24, 2, 2, 10
-NAMES = ("red", "green", "blue", "white")
-TAGS = {"red": "red circle", "green": "star", "blue": "", "white": "large square star"}
-
-
-def _shapes(words: int, head: str) -> dict[str, tuple[int, ...]]:
-    """Return the keys of a published checkpoint with their shapes."""
-
-    def both(name: str, *shape: int) -> dict[str, tuple[int, ...]]:
-        return {f"{name}.weight": shape, f"{name}.bias": shape[:1]}
-
-    shapes: dict[str, tuple[int, ...]] = {
-        "bert.embeddings.word_embeddings.weight": (words, WIDTH),
-        "bert.embeddings.position_embeddings.weight": (128, WIDTH),
-        "bert.embeddings.token_type_embeddings.weight": (2, WIDTH),
-        **both("bert.embeddings.LayerNorm", WIDTH),
-        **both("bert.pooler.dense", WIDTH, WIDTH),
-        **both("bert.img_embedding", WIDTH, SEEN),
-        **both("bert.LayerNorm", WIDTH),
-    }
-    for n in range(LAYERS):
-        layer = f"bert.encoder.layer.{n}"
-        for part in ("attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense"):
-            shapes |= both(f"{layer}.{part}", WIDTH, WIDTH)
-        shapes |= both(f"{layer}.attention.output.LayerNorm", WIDTH) | both(f"{layer}.output.LayerNorm", WIDTH)
-        shapes |= both(f"{layer}.intermediate.dense", INNER, WIDTH) | both(f"{layer}.output.dense", WIDTH, INNER)
-    if head == "linear":
-        return shapes | both("classifier", 2, WIDTH)
-    if head == "mlp":
-        return shapes | both("classifier.0", 2 * WIDTH, WIDTH) | both("classifier.2", 2, 2 * WIDTH)
-    shapes |= both("cls.predictions.transform.dense", WIDTH, WIDTH) | both("cls.predictions.transform.LayerNorm", WIDTH)
-    return shapes | {"cls.predictions.bias": (words,), "cls.predictions.decoder.weight": (words, WIDTH)}
-
-
-def _checkpoint(folder: Path, head: str) -> Path:
-    words = len(checkpoints.bert_tokenizer(folder))
-    for name in ("tokenizer.json", "tokenizer_config.json"):  # younger than the published folders
-        (folder / name).unlink()
-    draw = torch.Generator().manual_seed(0)
-    state = {
-        name: torch.randn(shape, generator=draw) * 0.4 + float("LayerNorm.weight" in name)
-        for name, shape in _shapes(words, head).items()
-    }
-    if head == "caption":
-        # Without this the small model writes nothing but marks.
-        state["cls.predictions.bias"][:5] = torch.tensor([-20.0, -20.0, -20.0, 0.0, -20.0])
-        state["cls.predictions.decoder.weight"] = state["bert.embeddings.word_embeddings.weight"]
-    torch.save(state, folder / "pytorch_model.bin")
-    config = {
-        **{"hidden_size": WIDTH, "intermediate_size": INNER, "num_hidden_layers": LAYERS, "vocab_size": words},
-        **{"num_attention_heads": HEADS, "max_position_embeddings": 128, "layer_norm_eps": 1e-12, "num_labels": 2},
-        **{"img_feature_dim": SEEN, "img_feature_type": "frcnn", "use_img_layernorm": 1, "img_layer_norm_eps": 1e-12},
-    }
-    (folder / "config.json").write_text(json.dumps(config))
-    return folder
-
-
-def _features(folder: Path, form: str = "caption", names: tuple[str, ...] = NAMES) -> dict[str, np.ndarray]:
-    """Write features in the layout of captioning or of retrieval, with both indices, and labels."""
-    folder.mkdir(parents=True, exist_ok=True)
-    draw = np.random.default_rng(1)
-    made = {name: draw.normal(size=(2 + n, SEEN)).astype("<f4") for n, name in enumerate(names)}
-    lines = []
-    for name, array in made.items():
-        text = base64.b64encode(array.tobytes()).decode()
-        row = json.dumps({"num_boxes": len(array), "features": text}) if form == "caption" else f"{len(array)}\t{text}"
-        lines.append(f"{name}\t{row}\n")
-    (folder / "features.tsv").write_text("".join(lines))
-    offsets = [sum(map(len, lines[:n])) for n in range(len(lines))]
-    (folder / "features.lineidx").write_text("".join(f"{offset}\n" for offset in offsets))
-    (folder / "imageid2idx.json").write_text(json.dumps({name: n for n, name in enumerate(names)}))
-    labels = {name: [{"class": tag, "conf": 0.9} for tag in TAGS.get(name, "").split()] for name in reversed(names)}
-    (folder / "labels.tsv").write_text("".join(f"{name}\t{json.dumps(row)}\n" for name, row in labels.items()))
-    return made
-
 
 @pytest.fixture(scope="session")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("oscar")
-    _features(root / "features")
-    made = {head: _checkpoint(root / head, head) for head in ("linear", "mlp", "caption")}
+    features(root / "features")
+    made = {head: checkpoint(root / head, head) for head in ("linear", "mlp", "questions", "caption")}
     return {**made, "features": root / "features"}
 
 
-def _adapter(folders: Mapping[str, Path], head: str) -> Oscar:
-    return Oscar(LoadOptions(checkpoint=str(folders[head]), arguments={"features": str(folders["features"])}))
+def _adapter(folders: Mapping[str, Path], head: str, **arguments: str) -> Oscar:
+    if head == "questions":
+        arguments = {"answers": str(folders[head] / "trainval_ans2label.pkl"), **arguments}
+    return Oscar(LoadOptions(str(folders[head]), arguments={"features": str(folders["features"]), **arguments}))
 
 
 class _Contract(AdapterContract):
@@ -126,6 +53,10 @@ class _Contract(AdapterContract):
 
 class TestRetrieval(_Contract):
     head = "mlp"
+
+
+class TestQuestions(_Contract):
+    head = "questions"
 
 
 class TestCaptions(_Contract):
@@ -173,6 +104,19 @@ class _Reference:
             x = self.norm(x + self.linear(inner, f"{layer}.output.dense"), f"{layer}.output.LayerNorm")
         return x
 
+    def pooled(self, text: list[int], tags: list[int], features: Any) -> torch.Tensor:
+        hidden = self.hidden(text, tags, len(text), features, False)
+        return self.linear(hidden[0], "bert.pooler.dense").tanh()
+
+    def next_word(self, written: list[int], tags: list[int], features: Any, tokenizer: Any) -> torch.Tensor:
+        """Return the log-probabilities of the word behind those written."""
+        text = [tokenizer.cls_token_id, *written, tokenizer.mask_token_id]
+        last = self.hidden(text, tags, 40, features, True)[len(text) - 1]
+        x = functional.gelu(self.linear(last, "cls.predictions.transform.dense"))
+        x = self.norm(x, "cls.predictions.transform.LayerNorm")
+        scores = self.state["bert.embeddings.word_embeddings.weight"] @ x + self.state["cls.predictions.bias"]
+        return scores.log_softmax(dim=-1)
+
 
 def _read(folders: Mapping[str, Path], name: str) -> tuple[list[int], Any, Any]:
     from transformers import BertTokenizer
@@ -188,10 +132,7 @@ def test_the_score_is_that_of_the_formula(folders: dict[str, Path], tmp_path: Pa
     reference = _Reference(folders[head])
     for name, request, response in zip(NAMES, requests, answer(_adapter(folders, head), requests), strict=True):
         tags, features, tokenizer = _read(folders, name)
-        text = tokenizer(request.text)["input_ids"]
-        pooled = reference.linear(
-            reference.hidden(text, tags, len(text), features, False)[0], "bert.pooler.dense"
-        ).tanh()
+        pooled = reference.pooled(tokenizer(request.text)["input_ids"], tags, features)
         if head == "mlp":
             pooled = reference.linear(pooled, "classifier.0").relu()
         no, yes = reference.linear(pooled, "classifier" if head == "linear" else "classifier.2").tolist()
@@ -206,20 +147,68 @@ def test_a_caption_is_written_word_by_word_behind_a_mask(folders: dict[str, Path
         tags, features, tokenizer = _read(folders, name)
         written: list[int] = []
         while len(written) < 6 and tokenizer.sep_token_id not in written:
-            text = [tokenizer.cls_token_id, *written, tokenizer.mask_token_id]
-            last = reference.hidden(text, tags, 40, features, True)[len(text) - 1]
-            x = functional.gelu(reference.linear(last, "cls.predictions.transform.dense"))
-            x = reference.norm(x, "cls.predictions.transform.LayerNorm")
-            scores = reference.state["bert.embeddings.word_embeddings.weight"] @ x
-            written.append(int((scores + reference.state["cls.predictions.bias"]).argmax()))
+            written.append(int(reference.next_word(written, tags, features, tokenizer).argmax()))
         captions.append(numbers(response))
         assert captions[-1] == tokenizer.decode(written, skip_special_tokens=True)
     assert len(set(map(str, captions))) > 1
 
 
+def test_beams_weigh_captions_by_the_formula(folders: dict[str, Path], tmp_path: Path) -> None:
+    decoding, reference, captions = Decoding(5, num_beams=3), _Reference(folders["caption"]), set()
+    requests = [Generate((image,), "", decoding) for image in pictures(tmp_path)]
+    for name, response in zip(NAMES, answer(_adapter(folders, "caption"), requests), strict=True):
+        tags, features, tokenizer = _read(folders, name)
+
+        def next_logits(texts: Texts, about: Any = (tags, features, tokenizer)) -> torch.Tensor:
+            rows = zip(texts.ids.tolist(), texts.lengths.tolist(), strict=True)
+            return torch.stack([reference.next_word(row[1:length], *about) for row, length in rows])
+
+        start = torch.tensor([[tokenizer.cls_token_id]])
+        (written,) = search(next_logits, start, torch.tensor([1]), tokenizer.sep_token_id, decoding, 5)
+        assert numbers(response) == tokenizer.decode(written, skip_special_tokens=True)
+        captions.add(numbers(response))
+    assert len(captions) > 1
+
+
+def test_beams_and_sampling_do_not_depend_on_the_batch(folders: dict[str, Path], tmp_path: Path) -> None:
+    adapter, images = _adapter(folders, "caption"), pictures(tmp_path)
+    decodings = (Decoding(5, num_beams=3, length_penalty=0.0), Decoding(5, temperature=0.8, top_p=0.9, seed=5))
+    requests = [Generate((image,), text, made) for image in images for text in ("", "a red") for made in decodings]
+    together = [numbers(response) for response in answer(adapter, requests)]
+    assert together == [numbers(answer(adapter, [request])[0]) for request in requests]
+
+
+def test_the_best_answer_is_that_of_the_formula(folders: dict[str, Path], tmp_path: Path) -> None:
+    requests = [Generate((image,), text, Decoding()) for text in TEXTS for image in pictures(tmp_path)]
+    reference, seen = _Reference(folders["questions"]), set()
+    for name, request, response in zip(
+        NAMES * 4, requests, answer(_adapter(folders, "questions"), requests), strict=True
+    ):
+        tags, features, tokenizer = _read(folders, name)
+        pooled = reference.pooled(tokenizer(request.prompt)["input_ids"], tags, features)
+        assert numbers(response) == ANSWERS[int(reference.linear(pooled, "classifier").argmax())]
+        seen.add(numbers(response))
+    assert len(seen) > 1
+
+
+def test_a_long_question_is_cut_and_counted(folders: dict[str, Path], tmp_path: Path) -> None:
+    image = pictures(tmp_path)[0]
+    requests = [Generate((image,), "red star " * count, Decoding()) for count in (63, 64)]
+    assert [response.truncated for response in answer(_adapter(folders, "questions"), requests)] == [False, True]
+
+
+def test_answers_are_named_by_the_order_of_the_file(tmp_path: Path) -> None:
+    """The authors number the outputs by the order of the entries, whatever their labels are."""
+    path = tmp_path / "answers.pkl"
+    path.write_bytes(pickle.dumps({"net": 7, "pitcher": 2}, protocol=2))
+    assert read_answers(path) == ["net", "pitcher"]
+    (tmp_path / "answers.json").write_text('["a", "b"]')
+    assert read_answers(tmp_path / "answers.json") == ["a", "b"]
+
+
 @pytest.mark.parametrize("form", ["caption", "retrieval"])
 def test_features_are_found_by_the_number_of_the_file(tmp_path: Path, form: str) -> None:
-    made = _features(tmp_path, form, ("42", "7", "flickr_a"))
+    made = features(tmp_path, form, ("42", "7", "flickr_a"))
     folder = RegionFolder(tmp_path, SEEN)
     assert np.array_equal(folder.of("val2014/COCO_val2014_000000000042.jpg").features, made["42"])
     assert np.array_equal(folder.of("flickr_a.jpg").features, made["flickr_a"])
@@ -229,7 +218,7 @@ def test_features_are_found_by_the_number_of_the_file(tmp_path: Path, form: str)
 
 
 def test_what_is_wrong_with_features_is_one_line(tmp_path: Path) -> None:
-    _features(tmp_path)
+    features(tmp_path)
     with pytest.raises(DataError, match=r"has no features of image a/b_12.jpg \(keys tried: b_12, 12\)"):
         RegionFolder(tmp_path, SEEN).of("a/b_12.jpg")
     with pytest.raises(DataError, match="the features of red are not n x 11"):
@@ -255,16 +244,38 @@ def test_what_is_wrong_with_a_checkpoint_is_one_line(
 ) -> None:
     with pytest.raises(UsageError, match="--model-arg features=FOLDER"):
         Oscar(LoadOptions(checkpoint=str(folders["linear"])))
-    folder = _checkpoint(tmp_path / "model", "linear")
+    folder = checkpoint(tmp_path / "model", "linear")
     weights = folder / "pytorch_model.bin"
     state = torch.load(weights, weights_only=True)
     options = LoadOptions(checkpoint=str(folder), arguments={"features": str(folders["features"])})
     for change, message in (
-        ({"classifier.weight": torch.ones(9, WIDTH), "classifier.bias": torch.ones(9)}, "classifies into 9"),
+        ({"classifier.weight": torch.ones(1, WIDTH), "classifier.bias": torch.ones(1)}, "has neither a retrieval head"),
         ({"bert.pooler.dense.bias": torch.ones(3)}, "does not make an Oscar model"),
         ({"bert.img_embedding.weight": _Code()}, "is not a file of weights alone"),
     ):
         torch.save({**state, **change}, weights)
         with pytest.raises(ModelError, match=message):
             Oscar(options)
+    assert "code ran" not in capsys.readouterr().out
+
+
+def test_what_is_wrong_with_answers_is_one_line(
+    folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "answers.pkl"
+    with pytest.raises(UsageError, match="answers questions by number, 5 of them; name the file of their answers"):
+        Oscar(LoadOptions(str(folders["questions"]), arguments={"features": str(folders["features"])}))
+    with pytest.raises(UsageError, match="answers is for a question head"):
+        _adapter(folders, "mlp", answers=str(path))
+    with pytest.raises(ModelError, match="cannot read --model-arg answers=.*: No such file"):
+        _adapter(folders, "questions", answers=str(path))
+    for content, message in (
+        (pickle.dumps({"yes": 0}), "has 1 answers, and .* tells 5 apart"),
+        (pickle.dumps([_Code()]), "is not a file of answers .it asks for builtins.print"),
+        (pickle.dumps({0: "yes"}), "is neither answers with their numbers nor a list"),
+        (b"yes no", "is not a file of answers"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(ModelError, match=message):
+            _adapter(folders, "questions", answers=str(path))
     assert "code ran" not in capsys.readouterr().out

@@ -75,13 +75,32 @@ def clip(folder: Path) -> Path:
 
     tokenizer = bpe_tokenizer(folder, "<|startoftext|>", "<|endoftext|>", 32)
     marks = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
-    text = {"vocab_size": len(tokenizer), "max_position_embeddings": 32, **_SMALL, **marks, "pad_token_id": 1}
-    config = CLIPConfig(
-        text_config=text, vision_config={"image_size": 32, "patch_size": 8, **_SMALL}, projection_dim=24
-    )
+    text = {"vocab_size": len(tokenizer), "max_position_embeddings": 32, **SMALL, **marks, "pad_token_id": 1}
+    config = CLIPConfig(text_config=text, vision_config={"image_size": 32, "patch_size": 8, **SMALL}, projection_dim=24)
     torch.manual_seed(0)
     CLIPModel(config).save_pretrained(folder)
     CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=32).save_pretrained(folder)
+    return folder
+
+
+def open_clip_towers(folder: Path) -> Path:
+    """Write a small pair of towers in open_clip's layout, with weights drawn as open_clip draws them."""
+    import json
+
+    import open_clip
+    import torch
+    from safetensors.torch import save_file
+
+    towers = {
+        "embed_dim": 32,
+        "vision_cfg": {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8},
+        "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2},
+    }
+    folder.mkdir()
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": towers, "preprocess_cfg": {}}))
+    torch.manual_seed(0)
+    weights = open_clip.CLIP(**towers).state_dict()
+    save_file({name: value.contiguous() for name, value in weights.items()}, folder / "open_clip_model.safetensors")
     return folder
 
 
@@ -91,8 +110,8 @@ def siglip(folder: Path) -> Path:
     from transformers import SiglipConfig, SiglipImageProcessor, SiglipModel
 
     tokenizer = bpe_tokenizer(folder, "<s>", "</s>", 64)
-    text = {"vocab_size": len(tokenizer), "max_position_embeddings": 64, **_SMALL, "projection_size": 32}
-    config = SiglipConfig(text_config=text, vision_config={"image_size": 32, "patch_size": 8, **_SMALL})
+    text = {"vocab_size": len(tokenizer), "max_position_embeddings": 64, **SMALL, "projection_size": 32}
+    config = SiglipConfig(text_config=text, vision_config={"image_size": 32, "patch_size": 8, **SMALL})
     torch.manual_seed(0)
     SiglipModel(config).save_pretrained(folder)
     SiglipImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
@@ -107,7 +126,7 @@ def blip(folder: Path, kind: str) -> Path:
     tokenizer = bert_tokenizer(folder)
     text = {
         "vocab_size": len(tokenizer),
-        **_SMALL,
+        **SMALL,
         "max_position_embeddings": 64,
         "bos_token_id": tokenizer.cls_token_id,
         "sep_token_id": tokenizer.sep_token_id,
@@ -115,7 +134,7 @@ def blip(folder: Path, kind: str) -> Path:
         "pad_token_id": tokenizer.pad_token_id,
         "encoder_hidden_size": 32,
     }
-    vision = {"image_size": 32, "patch_size": 8, **_SMALL}
+    vision = {"image_size": 32, "patch_size": 8, **SMALL}
     config = transformers.BlipConfig(
         text_config=text, vision_config=vision, projection_dim=24, image_text_hidden_size=24
     )
@@ -136,7 +155,7 @@ def vilt(folder: Path, kind: str, **overrides: Any) -> Path:
         "max_position_embeddings": 40,
         "image_size": 32,
         "patch_size": 8,
-        **_SMALL,
+        **SMALL,
     }
     answers = {"id2label": {0: "yes", 1: "no", 2: "red", 3: "2"}, "label2id": {"yes": 0, "no": 1, "red": 2, "2": 3}}
     torch.manual_seed(0)
@@ -163,7 +182,7 @@ def vit_gpt2(folder: Path) -> Path:
 
     tokenizer = bpe_tokenizer(folder, "<|endoftext|>", "<|endoftext|>", 64)
     end = tokenizer.eos_token_id
-    encoder = ViTConfig(image_size=32, patch_size=8, **_SMALL)
+    encoder = ViTConfig(image_size=32, patch_size=8, **SMALL)
     decoder = GPT2Config(
         vocab_size=len(tokenizer), n_positions=64, n_embd=32, n_layer=2, n_head=2, bos_token_id=end, eos_token_id=end
     )
@@ -198,9 +217,9 @@ def llava(folder: Path) -> Path:
     tokenizer.add_special_tokens({"additional_special_tokens": ["<image>"]})
     end = tokenizer.eos_token_id
     text = LlamaConfig(
-        vocab_size=len(tokenizer), **_SMALL, num_key_value_heads=2, bos_token_id=end, eos_token_id=end, pad_token_id=end
+        vocab_size=len(tokenizer), **SMALL, num_key_value_heads=2, bos_token_id=end, eos_token_id=end, pad_token_id=end
     )
-    vision = CLIPVisionConfig(image_size=32, patch_size=8, **_SMALL)
+    vision = CLIPVisionConfig(image_size=32, patch_size=8, **SMALL)
     place = tokenizer.convert_tokens_to_ids("<image>")
     torch.manual_seed(0)
     LlavaForConditionalGeneration(
@@ -217,4 +236,4 @@ def llava(folder: Path) -> Path:
     return folder
 
 
-_SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
+SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}

@@ -50,7 +50,7 @@ def show(
     if cost and (references or all_metrics or form != "table"):
         raise UsageError("--cost is a table of its own: it goes with no --format, --all-metrics or --references")
     published = load_references() if references else ()
-    results = in_order(_of_tasks(load_results(folder or [Path("vlbench-results")]), task))
+    results = in_order(of_tasks(load_results(folder or [Path("vlbench-results")]), task))
     if cost:
         write_text(cost_table(results))
     elif form == "table":
@@ -197,7 +197,7 @@ def _check_compared(compare: int) -> None:
         raise UsageError("--compare takes a whole number from 0")
 
 
-def _of_tasks(results: Sequence[Result], task: str | None) -> Sequence[Result]:
+def of_tasks(results: Sequence[Result], task: str | None) -> Sequence[Result]:
     """Return the results of the tasks named; raises ``UsageError`` where there is none of one of them."""
     from vlbench.plugins import nearest
 

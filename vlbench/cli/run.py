@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 DEFAULT_MODEL = "vlbench-tiny"
 FAILED = 4
+ENGINES = ("local", "ray")
 
 
 def run(
@@ -53,8 +54,11 @@ def run(
     bootstrap: Bootstrap = DRAWS,
     workers: Annotated[int | None, typer.Option(help="Threads that prepare batches.")] = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Neither take nor keep answers across runs.")] = False,
-    num_workers: Annotated[int | None, typer.Option(help="Worker processes, each with the model.")] = None,
+    engine: Annotated[str, typer.Option(metavar="local|ray", help="Processes of this machine, or Ray.")] = "local",
+    num_workers: Annotated[int | None, typer.Option(help="Workers, each with the model.")] = None,
+    profile: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a Chrome trace of the run.")] = None,
     plugin: Plugin = None,
+    tracker: Annotated[str | None, typer.Option(metavar="mlflow|wandb", help="Send the results there, too.")] = None,
     strict_plugins: Annotated[bool, typer.Option(help="Fail if an installed plugin is broken.")] = False,
     allow_missing: Annotated[bool, typer.Option(help="Count samples of missing images as wrong.")] = False,
     max_failures: Annotated[int, typer.Option(help="Failed samples that are tolerated.")] = 0,
@@ -63,12 +67,15 @@ def run(
 ) -> None:
     """Evaluate models on tasks. Without options: the bundled model on the bundled benchmark."""
     from vlbench.plugins import load_plugins
+    from vlbench.trackers import module
 
     models, names = _names(model, "--model"), _names(tasks, "--tasks")
     whole = {"--limit": limit, "--workers": workers, "--num-workers": num_workers, "--bootstrap": bootstrap or None}
     for option, number in whole.items():
         check_positive(option, number)
-    plugins = load_plugins(plugin or (), strict=strict_plugins)
+    _check_engine(engine, profile, alone=engine == "local" and not num_workers and "," not in device)
+    trackers = [module(name) for name in _names(tracker, "--tracker")] if tracker is not None else []
+    plugins = load_plugins([*(plugin or ()), *trackers], strict=strict_plugins)
     options = run_options(
         plugins,
         names,
@@ -84,12 +91,13 @@ def run(
         bootstrap=bootstrap,
         workers=workers,
         cache=not no_cache,
+        engine=engine,
         num_workers=num_workers,
         output=output,
         allow_missing=allow_missing,
     )
     arguments = [*settings(attn, compiled, device_map), *(model_arg or ())]
-    _run_models(models, names, options, plugins, arguments, max_failures, as_json)
+    _run_models(models, names, options, plugins, arguments, max_failures, as_json, profile)
 
 
 def run_options(
@@ -128,12 +136,14 @@ def _run_models(
     model_arg: Sequence[str] | None,
     max_failures: int,
     as_json: bool,
+    profile: Path | None,
 ) -> None:
     import dataclasses
     import json
 
     from vlbench.runner.driver import evaluate
     from vlbench.runner.interrupts import terminable
+    from vlbench.runner.profile import recording
     from vlbench.runner.progress import StderrReporter
 
     reporter = StderrReporter()
@@ -142,10 +152,11 @@ def _run_models(
     if options.data is None:
         reporter.say("data: scenes, the bundled benchmark (--data ROOT for your own)")
     reports: list[RunReport] = []
-    for model in models:
-        chosen = dataclasses.replace(options, model_arguments=key_values(model_arg, model, models))
-        with terminable():
-            reports.append(evaluate(model, tasks, chosen, plugins=plugins, reporter=reporter))
+    with recording(profile):
+        for model in models:
+            chosen = dataclasses.replace(options, model_arguments=key_values(model_arg, model, models))
+            with terminable():
+                reports.append(evaluate(model, tasks, chosen, plugins=plugins, reporter=reporter))
     results = [result for report in reports for result in report.results]
     if as_json:
         sys.stdout.write(json.dumps([result.to_json() for result in results], indent=2) + "\n")
@@ -164,6 +175,13 @@ def _run_models(
         reporter.warn(f"{failed} samples failed and count as wrong; the first: {first}")
     if failed > max_failures:
         raise typer.Exit(FAILED)
+
+
+def _check_engine(engine: str, profile: Path | None, *, alone: bool) -> None:
+    if engine not in ENGINES:
+        raise UsageError(f"--engine {engine!r} is none of {', '.join(ENGINES)}")
+    if profile is not None and not alone:
+        raise UsageError("--profile looks into one process; leave out --engine, --num-workers and further devices")
 
 
 def _names(value: str, option: str) -> list[str]:

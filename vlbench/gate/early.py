@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vlbench.errors import EvaluationFailed, NotComparable, UsageError, VlbenchError
+from vlbench.errors import EvaluationFailed, NotComparable, UsageError
+from vlbench.gate.results import why_failed
 from vlbench.gate.rules import BENCHMARK, Rule
-from vlbench.gate.verdict import Check, Verdict, judge
+from vlbench.gate.verdict import Check, Verdict, check_results, judge
 from vlbench.runner.driver import prepare
 from vlbench.runner.journal import Journal
 from vlbench.runner.lock import exclusive
@@ -70,7 +71,10 @@ def check_early(
     for task in tasks:
         if task not in baselines:
             raise UsageError(f"there is no baseline of {task} (there are: {', '.join(baselines)})")
-    prepared = prepare(model, tasks, options, plugins, reporter)
+    try:
+        prepared = prepare(model, tasks, options, plugins, reporter)
+    except Exception as error:
+        return check_results(dict.fromkeys(tasks, why_failed(error)), baselines, rules)
     checks: list[Check] = []
     todo = []
     for run in prepared.runs:
@@ -175,10 +179,8 @@ def _answers(execution: Execution, followed: Followed, places: Sequence[int]) ->
     subset = dataclasses.replace(run.dataset, samples=tuple(run.dataset.samples[place] for place in places))
     try:
         rows = execution.drive([(run, run.task.rounds(subset, run.protocol))])[run.task.name]
-    except VlbenchError:
-        raise
     except Exception as error:  # the model's own code: that it broke is the finding
-        raise EvaluationFailed(f"{type(error).__name__}: {' '.join(str(error).split())}") from error
+        raise EvaluationFailed(why_failed(error)) from error
     if [row.sample_id for row in rows] != [expected[place].sample_id for place in places]:
         raise NotComparable(f"the samples of {run.task.name} are not those of the baseline")
     metric = followed.metric

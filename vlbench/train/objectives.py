@@ -71,6 +71,14 @@ def tagging_loss(evidence: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
     return (evidence * (1 - present) - log_p * present).sum() / present.sum().clamp_min(1.0)
 
 
+def answer_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Binary cross-entropy with soft targets (Teney et al. 2018), summed over answers, averaged over questions.
+
+    ``logits`` and ``targets`` (n, answers), targets in [0, 1].
+    """
+    return functional.binary_cross_entropy_with_logits(logits, targets, reduction="sum") / len(logits)
+
+
 def choice_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Cross-entropy over the choices of an item: (n, choices) and int64 (n,) (Zellers et al. 2019, section 5)."""
     return functional.cross_entropy(logits, labels)

@@ -61,6 +61,8 @@ class TrainingModel(nn.Module):
             losses |= _named("tag", loss, max(1.0, float(batch["tags"].sum())))
         if "vcr" in batch["active"]:
             losses |= self._choice(batch, image)
+        if "answer" in batch["active"]:
+            losses |= self._answer(batch, image)
         # A rank without a row of any objective still takes part in the backward pass.
         total = sum((self.weights[name] * loss for name, loss in losses.items()), start=0.0 * image.sum())
         self.losses = averaged(losses)
@@ -111,6 +113,14 @@ class TrainingModel(nn.Module):
         smoothing = self.label_smoothing if name == "caption" else 0.0
         loss = objectives.token_loss(self.model.words(hidden[asked]), labels[asked], smoothing)
         return _named(name, loss, int(asked.sum()))
+
+    def _answer(self, batch: Batch, image: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Answers of the vocabulary."""
+        ids = batch["answer_ids"]
+        if not len(ids):
+            return _named("answer", image.new_zeros(()), 0)
+        logits = self.model.answer(ids, batch["answer_lengths"], image[batch["answer_image"]])
+        return _named("answer", objectives.answer_loss(logits, batch["answer_targets"]), len(ids))
 
     def _choice(self, batch: Batch, image: torch.Tensor) -> dict[str, torch.Tensor]:
         """Choices of items, which may differ in number."""
