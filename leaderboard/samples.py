@@ -77,7 +77,7 @@ def read_rows(path: Path, content: BinaryIO | None = None) -> list[SampleRow]:
                         row[kind][metadata[_NAME].decode()] = decode(value)
         return [SampleRow(**row) for row in values]
     except FileNotFoundError as error:
-        raise DataError(f"{path} is missing; the table of samples lies beside its result") from error
+        raise DataError(f"{path} is not a table of samples: it is missing, and belongs beside its result") from error
     except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path} is not a table of samples ({type(error).__name__}: {error})") from error
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
-import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -16,6 +14,7 @@ import pytest
 from PIL import Image
 
 from tests.support.cli import vlbench
+from tests.support.files import load_file
 from vlbench.adapter import Adapter, LoadOptions
 from vlbench.data.scenes.cache import ensure
 from vlbench.data.source import LocalFolder
@@ -98,7 +97,7 @@ def test_other_weights_settings_preprocessing_dtype_arguments_code(monkeypatch: 
     crop.crop = "squash"
     argument, seed = Linear(LoadOptions(arguments={"mode": "b"})), Linear(LoadOptions(seed=1))
     found = [_identity(a) for a in (plain, weights, activation, crop, dtype, argument, seed)]
-    monkeypatch.setattr("vlbench.runner.identity._code", lambda kind: "edited")
+    monkeypatch.setattr("vlbench.runner.identity.code_digest", lambda kind: "edited")
     assert len({*found, _identity(plain)}) == 8
     assert activation.fingerprint() == plain.fingerprint(), "no weight tells the activation"
 
@@ -113,17 +112,22 @@ def test_code_beside_the_adapter_is_part_of_the_identity(tmp_path: Path, packed:
     (folder / "helper.py").write_text("FACTOR = 1\n")
 
     def digest() -> str:
-        spec = importlib.util.spec_from_file_location(f"{tmp_path.name}_{plugin.stem}", plugin)
-        assert spec is not None and spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[spec.name] = module
-        spec.loader.exec_module(module)
-        return _identity(module.Mine())
+        return _identity(load_file(plugin).Mine())
 
     first = digest()
     assert digest() == first
     (folder / "helper.py").write_text("FACTOR = 2\n")
     assert digest() != first
+
+
+def test_two_adapters_of_one_file_and_the_same_weights_share_no_answers() -> None:
+    """Nothing but the files of their classes told them apart: one got the answers of the other."""
+
+    class Doubled(Linear):
+        def embed_texts(self, texts: Any) -> Any:
+            return 2 * super().embed_texts(texts)
+
+    assert _identity(Doubled()) != _identity(Linear())
 
 
 def test_heads_change_the_structure() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vlbench.cli.options import Plugin  # noqa: TC001
 from vlbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -64,7 +65,6 @@ def show(
 Folders = Annotated[list[Path] | None, typer.Argument(help="Folders or files of results; default: vlbench-results.")]
 Title = Annotated[str, typer.Option(help="Title of the site.")]
 Compared = Annotated[int, typer.Option(metavar="N", help="Of each table the best N are compared, each with each.")]
-Plugin = Annotated[list[str] | None, typer.Option(metavar="FILE", help="A plugin file or module.")]
 
 
 @leaderboard_app.command("build")

@@ -102,7 +102,8 @@ def _check(against: str, kept: Scored, current: Scored, rule: Rule, max_failures
         return Check(result.task.name, against, metric, rule, verdict, reason, models, drop, len(current.rows), count)
 
     if result.samples.failed > max_failures:
-        return say(Verdict.FAILED, f"{result.samples.failed} samples failed; the first: {result.samples.failures[0]}")
+        first = next(iter(result.samples.failures), "not named")
+        return say(Verdict.FAILED, f"{result.samples.failed} samples failed; the first: {first}")
     try:
         drop = measure(kept, current, rule)[1]
     except NotComparable as error:
