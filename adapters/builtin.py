@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 CAPABILITIES_OF = {
     "itc": ("embed_images", "embed_texts"),
     "itm": ("match",),
+    "distill": ("embed_images", "embed_texts"),
     "vcr": ("choose",),
     "caption": ("generate", "loglikelihood"),
     "vqa": ("generate", "loglikelihood"),

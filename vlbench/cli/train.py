@@ -27,7 +27,7 @@ Rate = Annotated[float | None, typer.Option("--learning-rate", help="Highest lea
 Seed = Annotated[int | None, typer.Option(help="Seed, in place of the recipe's.")]
 Objectives = Annotated[
     str | None,
-    typer.Option(metavar="NAME[:WEIGHT],…", help="Objectives: itc, itm, mlm, caption, tag, vqa, vcr, answer."),
+    typer.Option(metavar="NAME[:WEIGHT],…", help="Objectives: itc, itm, mlm, caption, tag, vqa, vcr, answer, distill."),
 ]
 SaveDtype = Annotated[str, typer.Option("--save-dtype", help="Of the saved weights: float32, float16 or bfloat16.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
@@ -49,6 +49,9 @@ def pretrain(
     fusion: Annotated[
         str | None, typer.Option(help="How image and text meet: early, late or interactive (the recipe's, else this).")
     ] = None,
+    teacher: Annotated[
+        str | None, typer.Option(help="Model to learn from, as run --model takes it: objective distill, weight 1.")
+    ] = None,
     objectives: Objectives = None,
     steps: Steps = None,
     batch_size: BatchSize = None,
@@ -66,7 +69,7 @@ def pretrain(
     from vlbench.train.run import pretrain as train
 
     model = {key: value for key, value in {"fusion": fusion}.items() if value is not None}
-    chosen = _recipe(recipe, objectives, steps, batch_size, learning_rate, seed, trainer_arg, model)
+    chosen = _recipe(recipe, objectives, steps, batch_size, learning_rate, seed, trainer_arg, model, teacher)
     _check(output, save_dtype, device)
     plan = _plan(eval_tasks, data_root(data), eval_every, eval_limit)
     train(data_root(data), chosen, output, dtype=save_dtype, device=device, plan=plan, say=_say)
@@ -144,6 +147,7 @@ def _recipe(
     seed: int | None,
     trainer_arg: list[str] | None,
     model: dict[str, Any] | None = None,
+    teacher: str | None = None,
 ) -> Recipe:
     from vlbench.train.arguments import parse_trainer_arguments
     from vlbench.train.recipe import parse_objectives, read_recipe
@@ -155,6 +159,7 @@ def _recipe(
         "learning_rate": learning_rate,
         "seed": seed,
         "model": model or None,
+        "teacher": teacher,
         "trainer": parse_trainer_arguments(trainer_arg) if trainer_arg else None,
     }
     return read_recipe(name, given)

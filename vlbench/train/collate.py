@@ -25,13 +25,18 @@ if TYPE_CHECKING:
     from vlbench.models.tokenizer import TextTokenizer
     from vlbench.train.examples import AskedQuestion, Example, Source
     from vlbench.train.recipe import Recipe
+    from vlbench.train.teacher import Teacher
 
 
 class Draw(NamedTuple):
-    """One example of one step, at its place in the batch of all ranks, with the random numbers that belong to it."""
+    """One example of one step, at its place in the batch of all ranks, with the random numbers that belong to it.
+
+    ``number`` is that of the example in the source.
+    """
 
     step: int
     place: int
+    number: int
     example: Example
     rng: np.random.Generator
 
@@ -58,7 +63,7 @@ class Draws(torch.utils.data.Dataset[Draw]):
             self._order = (number, shuffled)
         index = int(self._order[1][place])
         return Draw(
-            step, in_batch, self._source.example(index), np.random.default_rng([self._recipe.seed, step, index])
+            step, in_batch, index, self._source.example(index), np.random.default_rng([self._recipe.seed, step, index])
         )
 
 
@@ -69,6 +74,7 @@ class Collator:
     texts: TextTokenizer
     config: ModelConfig
     recipe: Recipe
+    teacher: Teacher | None = None
 
     def __call__(self, draws: Sequence[Draw]) -> dict[str, Any]:
         """Return ``{"batch": …}`` with tensors by name; see ``TrainingModel`` for what each is."""
@@ -79,7 +85,7 @@ class Collator:
             "uniform": torch.from_numpy(np.stack([draw.rng.random(2) for draw in draws])).float(),
             "active": active,
         }
-        if {"itc", "itm"} & set(active):
+        if {"itc", "itm", "distill"} & set(active):
             batch |= self._captions(draws)
         if "mlm" in active:
             batch |= self._masked(draws)
@@ -101,7 +107,12 @@ class Collator:
         groups = [int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big") for _, text in texts]
         limit = self.config.max_length
         padded = pad([single(self.texts.encode(text), limit) for _, text in texts])
-        return {
+        taught = {}
+        if self.teacher is not None:
+            taught["teacher_images"] = self.teacher.images(draws)[[n for n, _ in texts]]
+            # A share of a batch without captions still has the teacher's width.
+            taught["teacher_texts"] = self.teacher.texts([text for _, text in texts] or ["image"])[: len(texts)]
+        return taught | {
             "text_ids": padded.ids,
             "text_lengths": padded.lengths,
             "text_groups": torch.tensor(groups),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from vlbench.errors import DataError
 from vlbench.models.pixels import resize
+from vlbench.train.recipe import CAPTIONED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -224,7 +225,7 @@ class FolderSource:
         """Read the annotations; raises ``DataError`` where one is missing or malformed, or an image is missing."""
         self._examples: list[FolderExample] = []
         self.trained_on: tuple[str, ...] = ()
-        if {"itc", "itm", "mlm", "caption", "tag"} & set(objectives):
+        if CAPTIONED & set(objectives):
             from vlbench.data.coco import TRAIN_SPLITS, load_coco, train_split
 
             folder = root.folder("coco")

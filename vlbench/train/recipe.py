@@ -13,7 +13,9 @@ from vlbench.plugins import nearest
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-OBJECTIVES = ("itc", "itm", "mlm", "caption", "tag", "vqa", "vcr", "answer")
+OBJECTIVES = ("itc", "itm", "mlm", "caption", "tag", "vqa", "vcr", "answer", "distill")
+CAPTIONED = frozenset({"itc", "itm", "mlm", "caption", "tag", "distill"})
+"""Objectives that learn from captions."""
 TASK_OBJECTIVES: Mapping[str, tuple[str, ...]] = {
     "coco_retrieval": ("itc", "itm"),
     "flickr30k_retrieval": ("itc", "itm"),
@@ -23,7 +25,7 @@ TASK_OBJECTIVES: Mapping[str, tuple[str, ...]] = {
     "retrieval": ("itc", "itm"),
     "captioning": ("caption",),
 }
-LATE_OBJECTIVES = ("itc", "tag", "vcr")
+LATE_OBJECTIVES = ("itc", "tag", "vcr", "distill")
 """What two towers without a token of one that sees the other can learn."""
 FOLDER = Path(__file__).parent / "recipes"
 
@@ -35,8 +37,8 @@ class Recipe:
     ``every`` maps an objective to n where it takes part in each n-th step only; ``tag_first`` is the share of the steps
     at the start in which only tags are learned (a model can solve retrieval without seeing shapes; tags make it look);
     an answer is one of those that ``answer`` learns if it is the most given one to ``min_answer_count`` questions;
-    ``scenes`` is the number of train scenes of ``--data scenes``; ``trainer`` holds further fields of
-    ``transformers.TrainingArguments``.
+    ``teacher`` is the model that ``distill`` learns from; ``scenes`` is the number of train scenes of ``--data
+    scenes``; ``trainer`` holds further fields of ``transformers.TrainingArguments``.
     """
 
     objectives: Mapping[str, float]
@@ -58,6 +60,7 @@ class Recipe:
     scenes: int = 1_000_000
     seed: int = 0
     save_every: int = 500
+    teacher: str = ""
     trainer: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

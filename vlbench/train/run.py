@@ -44,16 +44,24 @@ def pretrain(
 
     ``plan`` says what is evaluated meanwhile, here and in ``finetune``.
     """
+    from vlbench.train.teacher import Teacher
     from vlbench.train.trainer import train
 
+    recipe = _taught(recipe)
     source = open_source(data, recipe)
+    teacher = Teacher.load(recipe.teacher, device) if recipe.teacher else None
     checkpoint = new_checkpoint(source, recipe, say)
+    if teacher is not None:
+        model = checkpoint.model
+        seen = _union(model.config.trained_on, teacher.trained_on)
+        model.config = dataclasses.replace(model.config, trained_on=seen)
+        say(f"learning from {recipe.teacher}")
     weights = sum(parameter.numel() for parameter in checkpoint.model.parameters())
     say(
         f"pretraining {weights / 1e6:.2f} M parameters, {checkpoint.model.config.fusion} fusion, "
         f"by {', '.join(recipe.objectives)} on {source.name}, {len(source)} images"
     )
-    train(checkpoint, source, recipe, output, dtype=dtype, device=device, plan=plan, say=say)
+    train(checkpoint, source, recipe, output, dtype=dtype, device=device, plan=plan, teacher=teacher, say=say)
 
 
 def finetune(
@@ -113,6 +121,15 @@ def finetune(
     )
     say(f"fine-tuning {start} for {', '.join(tasks)} on {source.name}, {len(source)} images")
     train(checkpoint, source, recipe, output, dtype=dtype, device=device, plan=plan, say=say)
+
+
+def _taught(recipe: Recipe) -> Recipe:
+    """Return ``recipe`` with the objective that a teacher is for; raises ``UsageError`` for one without the other."""
+    if recipe.teacher and "distill" not in recipe.objectives:
+        return dataclasses.replace(recipe, objectives={**recipe.objectives, "distill": 1.0})
+    if "distill" in recipe.objectives and not recipe.teacher:
+        raise UsageError("the objective distill learns from a model: --teacher MODEL")
+    return recipe
 
 
 def open_source(data: Path | str | None, recipe: Recipe) -> Source:

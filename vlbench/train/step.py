@@ -30,12 +30,22 @@ class TrainingModel(nn.Module):
     ``forward(batch)`` returns ``{"loss": …}``; ``losses`` keeps the unweighted losses of the last step by name.
     """
 
-    def __init__(self, model: VisionLanguageModel, weights: Mapping[str, float], label_smoothing: float = 0.0) -> None:
-        """Weigh objectives by ``weights``; ``label_smoothing`` applies to captions."""
+    def __init__(
+        self,
+        model: VisionLanguageModel,
+        weights: Mapping[str, float],
+        label_smoothing: float = 0.0,
+        teacher_scale: float = 1.0,
+    ) -> None:
+        """Weigh objectives by ``weights``; ``label_smoothing`` applies to captions.
+
+        ``teacher_scale`` is the factor on the teacher's cosines.
+        """
         super().__init__()
         self.model = model
         self.weights = dict(weights)
         self.label_smoothing = label_smoothing
+        self.teacher_scale = teacher_scale
         self.losses: dict[str, float] = {}
 
     def gradient_checkpointing_enable(self, **_: Any) -> None:
@@ -51,7 +61,7 @@ class TrainingModel(nn.Module):
         """Return the weighted sum of the losses of the batch's active objectives."""
         image = self.model.encode_image(normalise(batch["pixels"]))
         losses: dict[str, torch.Tensor] = {}
-        if {"itc", "itm"} & set(batch["active"]):
+        if {"itc", "itm", "distill"} & set(batch["active"]):
             losses |= self._contrast(batch, image)
         for name in ("mlm", "caption", "vqa"):
             if name in batch["active"]:
@@ -79,10 +89,13 @@ class TrainingModel(nn.Module):
         if sum(counts) < 2:
             return {}
         losses = {}
+        similarity = model.scale() * functional.normalize(images, dim=-1) @ functional.normalize(texts, dim=-1).T
         if "itc" in active:
             losses["itc"] = objectives.clip_loss(images, texts, model.scale(), groups)
+        if "distill" in active:
+            taught = gather(batch["teacher_images"], counts) @ gather(batch["teacher_texts"], counts).T
+            losses["distill"] = objectives.distillation_loss(similarity, self.teacher_scale * taught)
         if "itm" in active:
-            similarity = model.scale() * functional.normalize(images, dim=-1) @ functional.normalize(texts, dim=-1).T
             same = groups[:, None] == groups[None, :]
             uniform = gather(batch["uniform"][batch["text_image"]], counts)
             text_of = objectives.hard_negatives(similarity, same, uniform[:, 0])

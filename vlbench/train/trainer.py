@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from vlbench.train.evaluation import EvaluationPlan
     from vlbench.train.examples import Source
     from vlbench.train.recipe import Recipe
+    from vlbench.train.teacher import Teacher
 
 
 class Trainable(Protocol):
@@ -52,6 +53,7 @@ def train(
     dtype: str = "float32",
     device: str = "auto",
     plan: EvaluationPlan | None = None,
+    teacher: Teacher | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Train ``checkpoint.model`` in place and write the checkpoint folder ``output``.
@@ -61,8 +63,9 @@ def train(
     as an undisturbed one. ``plan`` says what is evaluated meanwhile. Weights are saved as ``dtype``. Raises
     ``DataError`` where the folder cannot be written, ``EvaluationFailed`` where the loss is no longer a number.
     """
-    wrapped = TrainingModel(checkpoint.model.train(), recipe.objectives, recipe.label_smoothing)
-    collator = Collator(checkpoint.tokenizer, checkpoint.model.config, recipe)
+    scale = teacher.scale if teacher else 1.0
+    wrapped = TrainingModel(checkpoint.model.train(), recipe.objectives, recipe.label_smoothing, scale)
+    collator = Collator(checkpoint.tokenizer, checkpoint.model.config, recipe, teacher)
 
     def save(folder: Path) -> None:
         save_checkpoint(folder, checkpoint)
