@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from tests.support import checkpoints
+from tests.support import dual_encoders
 from vlbench.adapter import LoadOptions
 from vlbench.adapters.open_clip import OpenCLIP
 from vlbench.data.source import DataRoot
@@ -44,7 +44,7 @@ def test_equal_to_open_clip(tmp_path: Path, tmp_path_factory: pytest.TempPathFac
     from open_clip import zero_shot_metadata
 
     write_noise(tmp_path)
-    checkpoint = checkpoints.open_clip_towers(tmp_path_factory.mktemp("model") / "towers")
+    checkpoint = dual_encoders.open_clip(tmp_path_factory.mktemp("towers"))
     adapter = OpenCLIP(LoadOptions(checkpoint=str(checkpoint)))
     task = ZeroshotClassification({"templates": templates})
     dataset = task.load(DataRoot(tmp_path), None, None)

@@ -83,27 +83,6 @@ def clip(folder: Path) -> Path:
     return folder
 
 
-def open_clip_towers(folder: Path) -> Path:
-    """Write a small pair of towers in open_clip's layout, with weights drawn as open_clip draws them."""
-    import json
-
-    import open_clip
-    import torch
-    from safetensors.torch import save_file
-
-    towers = {
-        "embed_dim": 32,
-        "vision_cfg": {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8},
-        "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2},
-    }
-    folder.mkdir()
-    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": towers, "preprocess_cfg": {}}))
-    torch.manual_seed(0)
-    weights = open_clip.CLIP(**towers).state_dict()
-    save_file({name: value.contiguous() for name, value in weights.items()}, folder / "open_clip_model.safetensors")
-    return folder
-
-
 def siglip(folder: Path) -> Path:
     """Write a SigLIP checkpoint, whose texts are padded to 64 without a mask."""
     import torch
