@@ -92,7 +92,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (wheel,) = folder.glob("*.whl")
     venv.create(folder / "venv", symlinks=True)
     interpreter = folder / "venv" / "bin" / "python"
-    subprocess.run([*pip, "--python", interpreter, "install", *offline, wheel], check=True)
+    subprocess.run([*pip, "--python", interpreter, "install", "--ignore-installed", *offline, wheel], check=True)
     # system_site_packages would give those of the Python that this environment was made from.
     (site,) = (folder / "venv" / "lib").glob("python*/site-packages")
     (site / "parent.pth").write_text(f"{sysconfig.get_path('purelib')}\n")

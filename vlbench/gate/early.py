@@ -25,7 +25,7 @@ from vlbench.runner.rounds import Execution
 from vlbench.runner.scoring import batch_sizes
 from vlbench.stats.betting import Units, exceeds, falls_below, interval
 from vlbench.stats.compare import refuse_other_signature
-from vlbench.stats.drop import Drop, drop_sign, metric_value
+from vlbench.stats.drop import Drop, drop_sign, metric_value, reach
 from vlbench.types import content_key
 
 if TYPE_CHECKING:
@@ -41,8 +41,6 @@ if TYPE_CHECKING:
     from vlbench.types import SampleRow
 
 LOOKS = 100
-REACHES = {"CIDEr": 10.0, "CLIPScore": 2.5}
-"""The highest score of a sample, by the first letters of the metric's name; 1 for any other."""
 
 
 @dataclass(frozen=True)
@@ -135,13 +133,9 @@ def _scores(rows: Sequence[SampleRow], metric: str) -> np.ndarray[Any, np.dtype[
     return np.array([row.scores.get(metric, math.nan) for row in rows], dtype=np.float64)
 
 
-def _reach(metric: str) -> float:
-    return next((reach for start, reach in REACHES.items() if metric.startswith(start)), 1.0)
-
-
 def _check_reach(scores: np.ndarray[Any, np.dtype[np.float64]], metric: str) -> None:
-    if ((scores < 0.0) | (scores > _reach(metric))).any():
-        raise UsageError(f"--early-stop needs scores between 0 and {_reach(metric):g}, and {metric} has others")
+    if ((scores < 0.0) | (scores > reach(metric))).any():
+        raise UsageError(f"--early-stop needs scores between 0 and {reach(metric):g}, and {metric} has others")
 
 
 def _follow(execution: Execution, followed: Followed, model: str, seed: int, max_failures: int) -> list[Check]:
@@ -209,7 +203,7 @@ def _look(
     total = len({row.image_id for row in kept.rows})
     largest = max(np.unique([row.image_id for row in kept.rows], return_counts=True)[1].tolist())
     finite = (total, int(every.sum())) if rule.estimand == BENCHMARK else (None, None)
-    units = Units(sums, sizes, _reach(metric), largest, *finite)
+    units = Units(sums, sizes, reach(metric), largest, *finite)
     count = max(float(sizes.sum()), 1.0)
     value = float(sums.sum()) / count
     means = float(before[there].sum()) / count, float(after[there].sum()) / count

@@ -2,12 +2,12 @@
 
 The drop is baseline less current, so that more is worse; for metrics of which less is better it is the other way round.
 Each bound is missed with a chance of about ``alpha``: a true drop is either above what is tolerated or not, so that a
-verdict by one bound is wrong with that chance. Where few images differ the bootstrap has too little spread and the
-chance is greater (docs/ci.md has figures).
+verdict by one bound is wrong with that chance.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,13 +17,21 @@ from vlbench.errors import UsageError
 from vlbench.plugins import nearest
 from vlbench.stats import DRAWS
 from vlbench.stats.compare import bootstrapped
-from vlbench.stats.estimators import Samples, estimators
+from vlbench.stats.estimators import Samples, estimators, score_column
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vlbench.result import Result
     from vlbench.types import SampleRow
+
+REACHES = {"CIDEr": 10.0, "CLIPScore": 2.5}
+"""The highest score of a sample, by the first letters of the metric's name; 1 for any other."""
+
+
+def reach(metric: str) -> float:
+    """Return the highest score that a sample can have in a metric whose samples are scored one by one, from 0."""
+    return next((most for start, most in REACHES.items() if metric.startswith(start)), 1.0)
 
 
 @dataclass(frozen=True)
@@ -70,8 +78,26 @@ def population_drop(
         sign = drop_sign(baseline, metric)
         drops = sign * bootstrapped(estimator, half, draws, baseline.signature)[:, column]
         low, high = np.nanquantile(drops, [alpha, 1.0 - alpha]).tolist()
-        return Drop(one, two, sign * (two - one) + 0.0, low + 0.0, high + 0.0)  # no drop is 0, never -0
+        value = sign * (two - one) + 0.0  # no drop is 0, never -0
+        unseen = unseen_drop(rows[0], metric, alpha)
+        return Drop(one, two, value, min(low, value - unseen) + 0.0, max(high, value + unseen) + 0.0)
     raise UsageError(f"{metric} of {baseline.task.name} cannot be computed from its samples; check another metric")
+
+
+def unseen_drop(rows: Sequence[SampleRow], metric: str, alpha: float) -> float:
+    """Return how much of a drop may hide in images of a kind that ``rows`` have none of; 0 where no bound is known.
+
+    Were a share p of all images of that kind, n images without one had a chance of (1 - p)^n, which is ``alpha`` at
+    about p = -ln(alpha) / n ("rule of three", Hanley and Lippman-Hand 1983), and each of them can cost as much as a
+    sample can score. The bootstrap cannot know: what no image shows has no spread.
+    """
+    samples = Samples(rows)
+    scores = score_column(samples, metric)
+    if scores is None:
+        return 0.0
+    # An image of many samples costs as many.
+    sizes = np.bincount(samples.images[~np.isnan(scores)])
+    return min(1.0, -math.log(alpha) * float(sizes.max() / sizes.sum())) * reach(metric)
 
 
 def drop_sign(result: Result, metric: str) -> float:

@@ -167,7 +167,7 @@ def _same(found: Doubles, known: float | Doubles) -> bool:
 def _offers(samples: Samples, left: Mapping[str, float | Doubles]) -> Iterator[Estimator]:
     """Yield what may estimate the metrics that are ``left``, in the order of preference."""
     yield from _corpora(samples, list(left))
-    columns = {name: column for name in left if (column := _column(samples, name)) is not None}
+    columns = {name: column for name in left if (column := score_column(samples, name)) is not None}
     if columns:
         yield means(samples, columns)
     if "rsum" in left and set(_RECALLS) <= set(samples.score_names):
@@ -194,7 +194,7 @@ def _parts(name: str) -> tuple[str, str, str]:
     return f"{head}]{metric}" if bracket else metric, kind, part
 
 
-def _column(samples: Samples, name: str) -> Doubles | None:
+def score_column(samples: Samples, name: str) -> Doubles | None:
     """Return the scores whose mean a metric may be: its own, or of ``accuracy/answer_type/number`` those of a slice."""
     if name in samples.score_names:
         return samples.scores(name)
