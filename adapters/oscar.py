@@ -97,6 +97,7 @@ class Oscar(Adapter):
         can = _head(state, self.options.checkpoint)
         self._answers = self._named(state)
         self._regions = RegionFolder(Path(given), state["bert.img_embedding.weight"].shape[1])
+        self.known_images = self._regions.some(4)
         config = config_of(_folder(self.options, "config.json"))
         self.model = _network(config, state, self.options.checkpoint).to(self.device, getattr(torch, self.dtype)).eval()
         self._tokenizer = self._vocabulary()

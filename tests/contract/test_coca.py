@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support import checkpoints
 from tests.support.cli import vlbench
 from vlbench.adapter import LoadOptions
 from vlbench.adapters.open_clip import OpenCLIP
@@ -19,39 +20,10 @@ from vlbench.types import Decoding, Generate, Generated, LogLikelihood, LogProba
 if TYPE_CHECKING:
     from pathlib import Path
 
-_TEXT = {"context_length": 32, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
-CONFIG = {
-    "model_cfg": {
-        "embed_dim": 32,
-        "vision_cfg": {
-            **{"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8},
-            **{"attentional_pool": True, "attn_pooler_heads": 2, "output_tokens": True},
-        },
-        "text_cfg": {**_TEXT, "embed_cls": True, "output_tokens": True},
-        "multimodal_cfg": {**_TEXT, "attn_pooler_heads": 2},
-        "custom_text": True,
-    },
-    "preprocess_cfg": {},
-}
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write a small CoCa with seeded weights; the decoder's own are enlarged, so that its texts differ."""
-    import open_clip
-    import torch
-    from safetensors.torch import save_file
-
-    made = tmp_path_factory.mktemp("coca")
-    (made / "open_clip_config.json").write_text(json.dumps(CONFIG))
-    torch.manual_seed(0)
-    model = open_clip.CoCa(**{k: v for k, v in CONFIG["model_cfg"].items() if k != "custom_text"})
-    torch.nn.init.normal_(model.text_decoder.text_projection)
-    for name, weight in model.named_parameters():
-        if name.endswith("embedding.weight") or name.endswith("positional_embedding"):
-            torch.nn.init.normal_(weight)
-    save_file({k: v.contiguous() for k, v in model.state_dict().items()}, made / "open_clip_model.safetensors")
-    return made
+    return checkpoints.coca(tmp_path_factory.mktemp("coca"))
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -218,3 +219,54 @@ def llava(folder: Path) -> Path:
 
 
 _SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
+
+
+def open_clip(folder: Path) -> Path:
+    """Write a CLIP in open_clip's layout."""
+    import open_clip as library
+    import torch
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    vision = {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8}
+    config = {"embed_dim": 32, "vision_cfg": vision, "text_cfg": _COCA_TEXT}
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": {}}))
+    torch.manual_seed(0)
+    save_file(library.CLIP(**config).state_dict(), folder / "open_clip_model.safetensors")
+    return folder
+
+
+def coca(folder: Path, layers: int = 2) -> Path:
+    """Write a CoCa in open_clip's layout; the decoder's own weights are enlarged, so that its texts differ."""
+    import open_clip
+    import torch
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    whole: dict[str, Any] = _COCA["model_cfg"]
+    parts = {name: {**part, "layers": layers} for name, part in whole.items() if isinstance(part, dict)}
+    (folder / "open_clip_config.json").write_text(json.dumps({**_COCA, "model_cfg": {**whole, **parts}}))
+    torch.manual_seed(0)
+    model = open_clip.CoCa(**{k: v for k, v in {**whole, **parts}.items() if k != "custom_text"})
+    torch.nn.init.normal_(model.text_decoder.text_projection)
+    for name, weight in model.named_parameters():
+        if name.endswith("embedding.weight") or name.endswith("positional_embedding"):
+            torch.nn.init.normal_(weight)
+    save_file({k: v.contiguous() for k, v in model.state_dict().items()}, folder / "open_clip_model.safetensors")
+    return folder
+
+
+_COCA_TEXT = {"context_length": 32, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
+_COCA = {
+    "model_cfg": {
+        "embed_dim": 32,
+        "vision_cfg": {
+            **{"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8},
+            **{"attentional_pool": True, "attn_pooler_heads": 2, "output_tokens": True},
+        },
+        "text_cfg": {**_COCA_TEXT, "embed_cls": True, "output_tokens": True},
+        "multimodal_cfg": {**_COCA_TEXT, "attn_pooler_heads": 2},
+        "custom_text": True,
+    },
+    "preprocess_cfg": {},
+}

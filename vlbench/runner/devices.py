@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from vlbench.adapter import Adapter, LoadOptions
     from vlbench.plugins import Plugins
+    from vlbench.resolve import ResolvedModel
     from vlbench.runner.engine import Engine
     from vlbench.runner.options import RunOptions
     from vlbench.runner.progress import Reporter
@@ -52,7 +53,7 @@ def pick_device(device: str) -> str:
 
 
 def open_engine(
-    model: str, kind: type[Adapter], load: LoadOptions, options: RunOptions, plugins: Plugins, reporter: Reporter
+    model: str, resolved: ResolvedModel, load: LoadOptions, options: RunOptions, plugins: Plugins, reporter: Reporter
 ) -> tuple[Engine, Adapter]:
     """Return the engine that ``options`` ask for, and the loaded model or, with workers, the portrait of it."""
     from vlbench.runner.crew import Processes
@@ -61,9 +62,9 @@ def open_engine(
 
     devices = pick_devices(options.device, options.num_workers)
     if len(devices) == 1:
-        adapter = kind(load)
+        adapter = resolved.load(load)
         return LocalEngine(adapter, options.workers), adapter
-    engine = LeasedEngine(Processes(workers(model, load, options, plugins, devices)), kind, reporter)
+    engine = LeasedEngine(Processes(workers(model, load, options, plugins, devices)), resolved.adapter, reporter)
     return engine, engine.portrait
 
 

@@ -125,7 +125,7 @@ def prepare(model: str, tasks: Sequence[str], options: RunOptions, plugins: Plug
         runs.append(open_run(task, protocol, dataset, options.limit, reporter))
     check_images(runs, options.allow_missing, reporter)
     attach_scoring_models(runs, plugins, load.device, options.seed)
-    engine, adapter = open_engine(model, kind, load, options, plugins, reporter)
+    engine, adapter = open_engine(model, resolved, load, options, plugins, reporter)
     for note in adapter.notes():
         reporter.warn(note)
     if adapter.random_weights:

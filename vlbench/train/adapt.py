@@ -89,7 +89,7 @@ def adapt(
     if not needed <= resolved.adapter.capabilities(load):
         raise UnsupportedTask(f"{method} needs {' and '.join(sorted(needed))}; {model} does not offer it")
     check_output(options.output)
-    adapter = resolved.adapter(load)
+    adapter = resolved.load(load)
     started = time.perf_counter()
     wanted = sorted({n for draws in support.values() for draw in draws for n in draw})
     place = {n: k for k, n in enumerate(wanted)}
