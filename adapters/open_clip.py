@@ -9,7 +9,15 @@ from vlbench import hub
 from vlbench.adapter import Adapter
 from vlbench.adapters import trimming
 from vlbench.adapters.pretrained import activation_notes, described, padded, stopped
-from vlbench.adapters.written import Written, by_decoding, distinct_pixels, log_probabilities
+from vlbench.adapters.written import (
+    ALONE,
+    Written,
+    by_decoding,
+    distinct_pixels,
+    log_probabilities,
+    no_picture,
+    the_one,
+)
 from vlbench.errors import ModelError
 from vlbench.hookspecs import hookimpl
 from vlbench.specs import AdapterSpec, ModelSpec
@@ -143,6 +151,7 @@ class OpenCLIP(Adapter):
         self._architecture = architecture
         self.logit_scale = float(self.model.logit_scale.detach().exp())
         self._writes = self.capabilities(self.options) >= WRITING
+        self._blank = self.prepare_image(no_picture())
 
     def _names(self) -> tuple[str, str]:
         from pathlib import Path
@@ -206,7 +215,8 @@ class OpenCLIP(Adapter):
         tokenizer = f"{type(self._tokenizer).__name__}:{getattr(self._tokenizer, 'context_length', None)}"
         if hasattr(self._tokenizer, "tokenizer"):  # one of transformers, under the library's own cleaning
             tokenizer += described(self._tokenizer.tokenizer, getattr(self._tokenizer.clean_fn, "__qualname__", ""))
-        return json.dumps([repr(self._transform), tokenizer, self._architecture.startswith("local-dir:")])
+        written = [ALONE] if self._writes else []
+        return json.dumps([repr(self._transform), tokenizer, self._architecture.startswith("local-dir:"), *written])
 
     def notes(self) -> Sequence[str]:
         """Return a warning of OpenAI's weights, by their name, in an architecture without QuickGELU."""
@@ -231,10 +241,9 @@ class OpenCLIP(Adapter):
         """Tokenise what is to be written about: the start mark and the prompt; a likelihood's continuation too."""
         if not isinstance(request, Generate | LogLikelihood):
             return super().prepare(request, images)
-        if len(images) != 1:
-            raise ValueError(f"CoCa looks at one image a request, not at {len(images)}")
+        image = the_one(images, request, self._blank, "CoCa")
         ids, prefix, _ = self._ids(request)
-        return Written(images[0], ids, prefix, request)
+        return Written(image, ids, prefix, request)
 
     def _ids(self, request: Generate | LogLikelihood) -> tuple[list[int], int, bool]:
         """Return the tokens that the decoder reads, how many of them are the prompt, and whether any were cut."""
