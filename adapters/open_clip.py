@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from vlbench import hub
 from vlbench.adapter import Adapter
 from vlbench.adapters import trimming
-from vlbench.adapters.pretrained import activation_notes, described, padded, stopped
+from vlbench.adapters.compiling import compile_parts
+from vlbench.adapters.pretrained import activation_notes, described, padded, stopped, yes
 from vlbench.adapters.written import (
     ALONE,
     Written,
@@ -72,9 +73,10 @@ class OpenCLIP(Adapter):
     The checkpoint is ``ARCHITECTURE``, ``ARCHITECTURE/TAG`` or a folder. ``--model-arg pretrained=FILE`` loads local
     weights, ``pretrained=none`` makes a random model from the run's seed, marked as such in the result. ``trim=off``
     runs a causal text tower over all of its places instead of those up to the longest text of the batch.
+    ``compile=yes`` compiles the towers.
     """
 
-    argument_names = ("pretrained", "trim")
+    argument_names = ("pretrained", "trim", "compile")
     # CoCa's decoder scores the whole vocabulary at every place of a text: 64 captions with beams would take gigabytes.
     batch_sizes = {"generate": 16, "loglikelihood": 16}
 
@@ -147,6 +149,10 @@ class OpenCLIP(Adapter):
         self.model, self._transform = self._create(architecture, None if self.random_weights else pretrained or None)
         self.model.eval()
         self._tower = trimming.causal_tower(self.model) if trim else None
+        if yes(self.options.arguments, "compile"):
+            # A tower that is run up to the longest text is entered at its transformer.
+            entered = [] if self._tower in (None, self.model) else [self._tower.transformer]
+            compile_parts([*self.model.children(), *entered], self.device)
         self._tokenizer = open_clip.get_tokenizer(architecture)
         self._architecture = architecture
         self.logit_scale = float(self.model.logit_scale.detach().exp())
