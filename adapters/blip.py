@@ -25,6 +25,7 @@ from vlbench.adapters.written import (
 )
 from vlbench.hookspecs import hookimpl
 from vlbench.specs import AdapterSpec
+from vlbench.transfer import to_device
 from vlbench.types import EmbedText, Generate, LogLikelihood, Match, Request
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ class Blip(ByClass):
     def _vision(self, images: Sequence[torch.Tensor]) -> torch.Tensor:
         import torch
 
-        pixels = torch.stack(list(images)).to(self.device, getattr(torch, self.dtype))
+        pixels = to_device(torch.stack(list(images)), self.device, self.dtype)
         hidden: torch.Tensor = self.model.vision_model(pixel_values=pixels).last_hidden_state
         return hidden
 
@@ -174,7 +175,7 @@ class Blip(ByClass):
 
         request = items[0].request
         assert isinstance(request, Generate)
-        pixels = torch.stack([item.pixels for item in items]).to(self.device, getattr(torch, self.dtype))
+        pixels = to_device(torch.stack([item.pixels for item in items]), self.device, self.dtype)
         ids = torch.tensor([item.ids for item in items], device=self.device)
         arguments = generation_arguments(request.decoding)
         if self._kind == CAPTION:

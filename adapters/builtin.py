@@ -13,6 +13,7 @@ from vlbench.adapters.pretrained import yes
 from vlbench.errors import ModelError
 from vlbench.hookspecs import hookimpl
 from vlbench.specs import AdapterSpec, ModelSpec
+from vlbench.transfer import to_device
 from vlbench.types import Choose, Generate, LogLikelihood, Request
 
 if TYPE_CHECKING:
@@ -25,13 +26,16 @@ if TYPE_CHECKING:
     from vlbench.adapter import LoadOptions
     from vlbench.models.batch import Padded
     from vlbench.models.tokenizer import Tokens
+    from vlbench.types import Decoding
 
 CAPABILITIES_OF = {
     "itc": ("embed_images", "embed_texts"),
     "itm": ("match",),
+    "distill": ("embed_images", "embed_texts"),
     "vcr": ("choose",),
     "caption": ("generate", "loglikelihood"),
     "vqa": ("generate", "loglikelihood"),
+    "answer": ("generate",),
 }
 """What an objective teaches a model to answer."""
 RANKED_TOGETHER = 64
@@ -155,7 +159,7 @@ class Builtin(Adapter):
         return self._item(request, picture)
 
     def _item(self, request: Choose | Generate | LogLikelihood, picture: Picture | None) -> Item:
-        from vlbench.models.tokenizer import EOS, mark, pair, prompted
+        from vlbench.models.tokenizer import EOS, mark, pair, prompted, single
 
         regions = request.images[0].regions if request.images else ()
         size = picture.size if picture is not None else (1, 1)
@@ -167,10 +171,18 @@ class Builtin(Adapter):
         if isinstance(request, Choose):
             return Item(picture, tuple(pair(prompt, encode(choice), self._limit) for choice in request.choices))
         head = prompted(prompt, self._limit // 2)
+        if self._classifies(request):
+            return Item(picture, (single(prompt, self._limit),), 0, request)
         if isinstance(request, Generate):
             return Item(picture, (head,), len(head.ids), request)
         tail = encode(request.continuation) + mark(EOS)
         return Item(picture, (head + tail.cut(self._limit - len(head.ids)),), len(head.ids), request)
+
+    def _classifies(self, request: Request | None) -> bool:
+        """Tell whether the answering head answers: a question, or whatever is asked of a model that cannot write."""
+        if not isinstance(request, Generate) or not self.model.config.answers:
+            return False
+        return bool(request.prompt) or "loglikelihood" not in self._able
 
     def truncates(self, request: Request) -> bool:
         """Tell whether a text is longer than what the model reads."""
@@ -214,14 +226,25 @@ class Builtin(Adapter):
         return [part.tolist() for part in logits.split(counts)]
 
     def generate(self, items: Sequence[Item]) -> Sequence[str]:
-        """Write one text an item; items that are decoded alike go together."""
+        """Write one text an item, or take the best of the model's answers; items that are decoded alike go together.
+
+        A model with an answering head answers with it what has a prompt; without one it is a caption that is wanted.
+        """
         from vlbench.models.generation import generate
 
         image, owners = self._look([item.picture for item in items], "generate")
         written: list[str] = [""] * len(items)
-        kinds = dict.fromkeys(item.request.decoding for item in items if isinstance(item.request, Generate))
-        for decoding in kinds:
-            rows = [n for n, item in enumerate(items) if getattr(item.request, "decoding", None) == decoding]
+        classified = [n for n, item in enumerate(items) if self._classifies(item.request)]
+        if classified:
+            padded = self._pad([items[n].texts[0] for n in classified])
+            logits = self.model.answer(padded.ids, padded.lengths, image[owners[classified]])
+            for n, best in zip(classified, logits.argmax(dim=1).tolist(), strict=True):
+                written[n] = self.model.config.answers[best]
+        decodings: dict[Decoding, list[int]] = {}
+        for n, item in enumerate(items):
+            if isinstance(item.request, Generate) and not self._classifies(item.request):
+                decodings.setdefault(item.request.decoding, []).append(n)
+        for decoding, rows in decodings.items():
             padded = self._pad([items[n].texts[0] for n in rows])
             texts = generate(self.model, padded.ids, padded.lengths, image[owners[rows]], decoding)
             for n, tokens in zip(rows, texts, strict=True):
@@ -257,7 +280,7 @@ class Builtin(Adapter):
         places = {key: n for n, key in enumerate(distinct)}
         grey = np.full((self._side, self._side, 3), 128, dtype=np.uint8)
         stacked = np.stack([grey if picture is None else picture.pixels for picture in distinct.values()])
-        pixels = normalise(torch.from_numpy(stacked)).to(self.device, getattr(torch, self.dtype))
+        pixels = to_device(normalise(torch.from_numpy(stacked)), self.device, self.dtype)
         image: torch.Tensor = self.model.encode_image(pixels)
         owners = torch.tensor([places[id(picture)] for picture in pictures], device=self.device)
         return image, owners

@@ -10,6 +10,7 @@ from vlbench.adapters.pretrained import Pretrained, activation_notes, config_of,
 from vlbench.errors import ModelError, UsageError
 from vlbench.hookspecs import hookimpl
 from vlbench.specs import AdapterSpec
+from vlbench.transfer import to_device
 from vlbench.types import EmbedText, Match, Request
 
 if TYPE_CHECKING:
@@ -30,11 +31,20 @@ RULES = {
     "clip": TextRule(),
     # Trained on texts padded to 64 without a mask (Zhai et al. 2023); unpadded ones come out otherwise.
     "siglip": TextRule(64, masked=False),
+    "siglip2": TextRule(64, masked=False),
     "align": TextRule(64),
     "chinese_clip": TextRule(),
     "altclip": TextRule(),
 }
 ARCHIVES = (".pt", ".pth")
+
+
+class Patches(NamedTuple):
+    """A picture in its own shape, for SigLIP 2's NaFlex: float32 (p, patch pixels), int mask (p,), rows and columns."""
+
+    pixel_values: torch.Tensor
+    pixel_attention_mask: torch.Tensor
+    spatial_shapes: torch.Tensor
 
 
 def _claims(path: Path) -> bool:
@@ -80,8 +90,8 @@ class Clip(Pretrained):
         """Return a warning of a CLIP whose configuration lacks the activation that its weights need."""
         return self._encoder.notes
 
-    def prepare_image(self, image: Image.Image) -> torch.Tensor:
-        """Return float32 (3, H, W), as the checkpoint's own processor makes it."""
+    def prepare_image(self, image: Image.Image) -> torch.Tensor | Patches:
+        """Return float32 (3, H, W) or patches, as the checkpoint's own processor makes it."""
         return self._encoder.prepare_image(image)
 
     def prepare_text(self, text: str) -> list[int]:
@@ -92,11 +102,15 @@ class Clip(Pretrained):
         """Tell whether the text is longer than what the model reads."""
         return isinstance(request, EmbedText | Match) and self._encoder.tokens(request.text)[1]
 
-    def embed_images(self, images: Sequence[torch.Tensor]) -> torch.Tensor:
+    def embed_images(self, images: Sequence[Any]) -> torch.Tensor:
         """Return (n, d)."""
         import torch
 
-        return self._encoder.embed_images(torch.stack(list(images)).to(self.device, getattr(torch, self.dtype)))
+        if not isinstance(images[0], Patches):
+            return self._encoder.embed_images(to_device(torch.stack(list(images)), self.device, self.dtype))
+        parts = Patches(*(torch.stack(part).to(self.device) for part in zip(*images, strict=True)))
+        parts = parts._replace(pixel_values=parts.pixel_values.to(getattr(torch, self.dtype)))
+        return _pooled(self.model.get_image_features(**parts._asdict()))
 
     def embed_texts(self, texts: Sequence[list[int]]) -> torch.Tensor:
         """Return (n, d)."""
@@ -141,8 +155,11 @@ class _Transformers:
     def preprocessing(self) -> str:
         return described(self._images, self._tokenizer, self._rule, self._limit)
 
-    def prepare_image(self, image: Image.Image) -> torch.Tensor:
-        pixels: torch.Tensor = self._images(images=image, return_tensors="pt")["pixel_values"][0]
+    def prepare_image(self, image: Image.Image) -> torch.Tensor | Patches:
+        made = self._images(images=image, return_tensors="pt")
+        if "spatial_shapes" in made:
+            return Patches(*(made[name][0] for name in Patches._fields))
+        pixels: torch.Tensor = made["pixel_values"][0]
         return pixels
 
     def tokens(self, text: str) -> tuple[list[int], bool]:
@@ -154,7 +171,10 @@ class _Transformers:
     def embed_texts(self, texts: Sequence[list[int]]) -> torch.Tensor:
         pad = self._tokenizer.pad_token_id
         if self._length is not None:
-            texts = [[*ids, *[pad] * (self._length - len(ids))] for ids in texts]
+            # Without a mask the side of the pads decides what is read: SigLIP reads the last place, whatever it holds.
+            left = self._tokenizer.padding_side == "left"
+            pads = [[pad] * (self._length - len(ids)) for ids in texts]
+            texts = [[*more, *ids] if left else [*ids, *more] for ids, more in zip(texts, pads, strict=True)]
         ids, mask = padded(texts, pad, least=self._least)
         if self._length is not None:
             mask = (ids != pad).long()

@@ -22,6 +22,7 @@ from vlbench.adapters.written import (
 from vlbench.errors import ModelError
 from vlbench.hookspecs import hookimpl
 from vlbench.specs import AdapterSpec, ModelSpec
+from vlbench.transfer import to_device
 from vlbench.types import EmbedText, Generate, LogLikelihood, Match, Request
 
 if TYPE_CHECKING:
@@ -275,7 +276,7 @@ class OpenCLIP(Adapter):
         """Return (n, d)."""
         import torch
 
-        batch = torch.stack(list(images)).to(self.device, getattr(torch, self.dtype))
+        batch = to_device(torch.stack(list(images)), self.device, self.dtype)
         embedded: torch.Tensor = self.model.encode_image(batch)
         return embedded
 
@@ -333,9 +334,8 @@ class OpenCLIP(Adapter):
         return log_probabilities(logits, ids, [(item.prefix, len(item.ids)) for item in items])
 
     def _look(self, pixels: torch.Tensor) -> _Seen:
-        import torch
 
-        output = self.model(pixels.to(self.device, getattr(torch, self.dtype)))
+        output = self.model(to_device(pixels, self.device, self.dtype))
         return _Seen(output["image_features"], output["image_embs"])
 
     def _logits(self, ids: torch.Tensor, seen: _Seen) -> torch.Tensor:

@@ -9,6 +9,7 @@ from vlbench.adapters.pretrained import ByClass, architectures, described, keep_
 from vlbench.errors import ModelError
 from vlbench.hookspecs import hookimpl
 from vlbench.specs import AdapterSpec
+from vlbench.transfer import to_device
 from vlbench.types import Generate, Match, Request
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ class Vilt(ByClass):
             logits: torch.Tensor = self.model(
                 input_ids=ids.to(self.device),
                 attention_mask=read.to(self.device),
-                pixel_values=pixels.to(self.device, getattr(torch, self.dtype)),
+                pixel_values=to_device(pixels, self.device, self.dtype),
                 pixel_mask=seen.to(self.device),
             ).logits
         return logits.float()

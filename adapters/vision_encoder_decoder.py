@@ -24,6 +24,7 @@ from vlbench.adapters.written import (
 from vlbench.errors import ModelError
 from vlbench.hookspecs import hookimpl
 from vlbench.specs import AdapterSpec
+from vlbench.transfer import to_device
 from vlbench.types import Generate, LogLikelihood, Request
 
 if TYPE_CHECKING:
@@ -154,10 +155,8 @@ class VisionEncoderDecoder(Pretrained):
 
     def _look(self, items: Sequence[Written]) -> tuple[torch.Tensor, torch.Tensor]:
         """Encode each distinct image once; return the encodings and which of them is each item's."""
-        import torch
-
         pixels, rows = distinct_pixels(items)
-        pixels = pixels.to(self.device, getattr(torch, self.dtype))
+        pixels = to_device(pixels, self.device, self.dtype)
         return self.model.encoder(pixel_values=pixels).last_hidden_state, rows.to(self.device)
 
     def _first(self, what: str, *values: Any) -> int:

@@ -1,4 +1,4 @@
-"""Comparisons of two results as text, Markdown and JSON."""
+"""Comparisons of results, two by two, as text, Markdown and JSON."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ import io
 import json
 from typing import TYPE_CHECKING
 
-from vlbench.leaderboard.columns import MISSING, scale, shown
+from vlbench.leaderboard.columns import MISSING, is_percent, scale, shown
 from vlbench.leaderboard.groups import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from vlbench.stats.compare import Comparison, Difference
+
+    _Table = tuple[str, Sequence[str], list[list[str]]]
 
 HEADINGS = ("metric", "A", "B", "B - A", "95 % interval", "p", "adjusted p")
 FLIP_HEADINGS = ("sample", "A", "B", "answer of A", "answer of B")
@@ -39,11 +41,11 @@ def _document(one: Comparison, flips: int) -> dict[str, object]:
 
 
 def to_markdown(comparisons: Sequence[Comparison], flips: int) -> str:
-    """Return Markdown tables, one section a task."""
+    """Return Markdown tables: the primary metrics of several comparisons at a glance, then one section each."""
     lines: list[str] = []
-    for one in comparisons:
-        lines += [f"## {_escaped(_title(one))}", ""]
-        for heading, headings, rows in _tables(one, flips):
+    for title, tables in _sections(comparisons, flips):
+        lines += [f"## {_escaped(title)}", ""]
+        for heading, headings, rows in tables:
             lines += [
                 heading,
                 "",
@@ -56,12 +58,11 @@ def to_markdown(comparisons: Sequence[Comparison], flips: int) -> str:
 
 
 def to_text(comparisons: Sequence[Comparison], flips: int) -> str:
-    """Return tables for a terminal."""
+    """Return tables for a terminal, in the order of ``to_markdown``."""
     parts: list[str] = []
-    for one in comparisons:
-        parts.append(f"{_title(one)}\n")
-        for heading, headings, rows in _tables(one, flips):
-            parts.append(f"\n{heading}\n{text_table(headings, rows)}")
+    for title, tables in _sections(comparisons, flips):
+        parts.append(f"{title}\n")
+        parts += [f"\n{heading}\n{text_table(headings, rows)}" for heading, headings, rows in tables]
         parts.append("\n")
     return "".join(parts)
 
@@ -87,15 +88,35 @@ def _title(one: Comparison) -> str:
     return printable(f"{one.first.task.name}: A {one.first.model.name}, B {one.second.model.name}")
 
 
-def _tables(one: Comparison, flips: int) -> list[tuple[str, Sequence[str], list[list[str]]]]:
-    """Return heading, column names and rows of each table."""
-    primary = [_row(one.primary)] if one.primary else []
-    tables: list[tuple[str, Sequence[str], list[list[str]]]] = [
-        ("primary metric (adjusted p: Holm over the tasks)", HEADINGS, primary)
+def _sections(comparisons: Sequence[Comparison], flips: int) -> list[tuple[str, list[_Table]]]:
+    sections = [(_title(one), _tables(one, flips, len(comparisons))) for one in comparisons]
+    if len(comparisons) < 2:
+        return sections
+    rows = [
+        [*map(printable, (one.first.task.name, one.first.model.name, one.second.model.name)), *_row(one.primary)]
+        for one in comparisons
+        if one.primary
     ]
+    named = ("task", "model A", "model B", *HEADINGS)
+    return [(f"{len(comparisons)} comparisons", [(_primary_heading(len(comparisons)), named, rows)]), *sections]
+
+
+def _primary_heading(comparisons: int) -> str:
+    over = "one comparison needs none" if comparisons == 1 else f"Holm over {comparisons} comparisons"
+    return f"primary metric (adjusted p: {over})"
+
+
+def _tables(one: Comparison, flips: int, comparisons: int) -> list[_Table]:
+    """Return heading, column names and rows of each table."""
+    heading = _primary_heading(comparisons)
+    if one.primary and one.primary.detectable is not None:
+        name = one.primary.metric
+        least = f"{one.primary.detectable * scale(name).factor:.3g}{' points' if is_percent(name) else ''}"
+        heading += f"; on these samples a true difference of {least} is found four times in five"
+    tables: list[_Table] = [(heading, HEADINGS, [_row(one.primary)] if one.primary else [])]
     if one.exploratory:
         rows = [_row(found) for found in one.exploratory]
-        tables.append(("exploratory (adjusted p: Benjamini-Hochberg)", HEADINGS, rows))
+        tables.append(("exploratory: hints, not findings (adjusted p: Benjamini-Hochberg)", HEADINGS, rows))
     if one.flips and flips:
         rows = [
             [printable(flip.sample_id), f"{flip.first:.4g}", f"{flip.second:.4g}", *map(_short, flip.responses)]

@@ -11,7 +11,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from vlbench.errors import DataError
-from vlbench.leaderboard.store import SUBMISSION_MARK, find_results, samples_path, stem
+from vlbench.leaderboard.store import SUBMISSION_MARK, find_results, samples_path, stem, whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,9 +56,8 @@ def _copy(path: Path, target: Path) -> None:
         pairs.append((beside, target.with_name(f"{target.stem}{beside.name.removeprefix(own)}")))
     for source, copy in [*pairs, (path, target)]:
         if source.is_file():
-            temporary = copy.with_name(f".{copy.name}.tmp")
-            shutil.copyfile(source, temporary)
-            temporary.replace(copy)
+            with source.open("rb") as file, whole_file(copy) as made:
+                shutil.copyfileobj(file, made)
         else:
             # A table that is left of the result that had this name would belong to another one.
             copy.unlink(missing_ok=True)

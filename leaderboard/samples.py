@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+ROW_GROUP = 1 << 16
+"""Rows that a reader can take without the others."""
 TEXTS = ("sample_id", "image_id", "response", "status", "reason")
 KINDS = ("slices", "scores", "statistics")
 _KIND, _NAME, _ENCODING = b"vlbench.kind", b"vlbench.name", b"vlbench.encoding"
@@ -47,7 +49,8 @@ def write_rows(rows: Sequence[SampleRow], file: BinaryIO, compression: str = "sn
         metadata = {_KIND: ",".join(column.kinds), _NAME: _text(column.name), _ENCODING: encoding}
         fields.append(pa.field(title, array.type, metadata=metadata if column.kinds else None))
         arrays.append(array)
-    pq.write_table(pa.Table.from_arrays(arrays, schema=pa.schema(fields)), file, compression=compression)
+    table = pa.Table.from_arrays(arrays, schema=pa.schema(fields))
+    pq.write_table(table, file, compression=compression, row_group_size=ROW_GROUP)
 
 
 def read_rows(path: Path, content: BinaryIO | None = None) -> list[SampleRow]:
@@ -73,6 +76,8 @@ def read_rows(path: Path, content: BinaryIO | None = None) -> list[SampleRow]:
                     for kind in kinds:
                         row[kind][metadata[_NAME].decode()] = decode(value)
         return [SampleRow(**row) for row in values]
+    except FileNotFoundError as error:
+        raise DataError(f"{path} is not a table of samples: it is missing, and belongs beside its result") from error
     except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path} is not a table of samples ({type(error).__name__}: {error})") from error
 

@@ -86,6 +86,8 @@ def build_site(paths: Sequence[Path], out: Path, plugins: Plugins, options: Site
 
 def check_out(out: Path) -> None:
     """Raise ``DataError`` unless ``out`` is free, an empty folder, or a site."""
+    if Path.cwd().is_relative_to(out.resolve()):
+        raise DataError(f"{out} is where you are, and the folder is made anew; choose another --out")
     if out.exists() and not out.is_dir():
         raise DataError(f"{out} is not a folder; choose another --out")
     if out.is_dir() and any(out.iterdir()) and not (out / MARKER).is_file():

@@ -167,7 +167,7 @@ def slices_json(results: Sequence[tuple[Entry, Sequence[SampleRow]]]) -> Json:
         primary = entry.result.primary_metric
         samples = Samples(rows)
         scores = samples.scores(primary)
-        for kind, column in samples.slices.items():
+        for kind, column in samples.groupings.items():
             there = np.array([part is not None for part in column]) & ~np.isnan(scores)
             parts, which = np.unique(column[there].astype(str), return_inverse=True)
             if not 2 <= len(parts) <= SLICE_PARTS:
@@ -272,6 +272,7 @@ def difference_json(found: Difference) -> Json:
         "ci95": list(found.ci95) if found.ci95 else None,
         "p": found.p,
         "adjusted": found.adjusted,
+        "detectable": found.detectable,
     }
 
 

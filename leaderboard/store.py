@@ -79,9 +79,9 @@ def write_result(folder: Path, result: Result, rows: Sequence[SampleRow]) -> Pat
     text = _document(result)
     with _refusals(path):
         folder.mkdir(parents=True, exist_ok=True)
-        with _atomic(samples_path(path)) as file:
+        with whole_file(samples_path(path)) as file:
             write_rows(rows, file)
-        with _atomic(path) as file:
+        with whole_file(path) as file:
             file.write(text.encode())
     return path
 
@@ -95,7 +95,7 @@ def write_file(path: Path, content: bytes) -> None:
     """Write a file, whole or not at all; raises ``DataError`` where the disk refuses."""
     with _refusals(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _atomic(path) as file:
+        with whole_file(path) as file:
             file.write(content)
 
 
@@ -138,14 +138,22 @@ def find_results(paths: Path | Sequence[Path]) -> list[tuple[Path, Result]]:
     return list(results.values())
 
 
-def _result_files(path: Path) -> list[Path]:
+def result_files(path: Path) -> list[Path]:
+    """Return ``path`` where it is a file, else the results that lie directly in that folder; none where there is none.
+
+    A folder that does not exist has none.
+    """
     if path.is_file():
         return [path]
-    if not path.is_dir():
-        raise DataError(f"there is no result file or folder {path}; `vlbench run --output {path}` makes one")
-    files = sorted(
+    return sorted(
         file for file in path.glob("*.json") if not file.name.startswith(".") and SUBMISSION_MARK not in file.name
     )
+
+
+def _result_files(path: Path) -> list[Path]:
+    files = result_files(path)
+    if not path.exists():
+        raise DataError(f"there is no result file or folder {path}; `vlbench run --output {path}` makes one")
     if not files:
         raise DataError(f"folder {path} holds no results (*.json); `vlbench run --output {path}` writes some")
     return files
@@ -169,7 +177,7 @@ def _native(value: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _atomic(path: Path) -> Iterator[BinaryIO]:
+def whole_file(path: Path) -> Iterator[BinaryIO]:
     """Open a file that takes the place of ``path`` when the block ends well, and vanishes when it does not."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
     try:

@@ -214,7 +214,7 @@ class Captioning(Task[CaptionedImage]):
                     response=texts[i],
                     status="failed" if reason else "ok",
                     scores={name: values[i] for name, values in scored.per_image.items()} if scored else {},
-                    slices={"domain": sample.domain} if sample.domain else {},
+                    slices=_slices(sample),
                     statistics=scored.statistics[i] if scored else {},
                     reason=reason,
                 )
@@ -234,6 +234,13 @@ class Captioning(Task[CaptionedImage]):
 def _unlabelled(dataset: Dataset[CaptionedImage]) -> bool:
     """Tell whether the split has no captions to score against."""
     return not any(sample.captions for sample in dataset.samples)
+
+
+def _slices(sample: CaptionedImage) -> dict[str, str | int]:
+    """Return domain and the usual length of a reference, in words, where the sample has them."""
+    lengths = [len(caption.text.split()) for caption in sample.captions]
+    words: dict[str, str | int] = {"reference_words": round(sum(lengths) / len(lengths))} if lengths else {}
+    return words | ({"domain": sample.domain} if sample.domain else {})
 
 
 def _with_clip_scores(row: SampleRow, answers: Sequence[Response], model: str) -> SampleRow:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from vlbench.data.source import DataRoot
-    from vlbench.task import Protocol
+    from vlbench.task import Protocol, Rounds
     from vlbench.tasks.retrieval_rounds import Outcomes
     from vlbench.types import CaptionedImage, Dataset, SampleRow
 
@@ -34,6 +34,10 @@ class RegionQueries(Queries):
             alike[phrase].append(number)
         phrases = [sorted({n for own in numbers for n in alike[said[own]]}) for numbers in self.captions_of]
         return phrases, [sorted({self.owner[n] for n in alike[phrase]}) for phrase in said]
+
+
+def _by_picture(rows: Sequence[SampleRow]) -> list[SampleRow]:
+    return [dataclasses.replace(row, image_id=row.image_id.partition("/")[0]) for row in rows]
 
 
 class VgRegionRetrieval(Retrieval):
@@ -61,8 +65,14 @@ class VgRegionRetrieval(Retrieval):
         self, dataset: Dataset[CaptionedImage], folds: Sequence[Queries], outcomes: Sequence[Outcomes]
     ) -> list[SampleRow]:
         """Rank as retrieval does; the rows of the regions of one picture belong together."""
-        rows = super()._rows(dataset, folds, outcomes)
-        return [dataclasses.replace(row, image_id=row.image_id.partition("/")[0]) for row in rows]
+        return _by_picture(super()._rows(dataset, folds, outcomes))
+
+    def rounds_of(
+        self, dataset: Dataset[CaptionedImage], protocol: Protocol, metric: str, places: Sequence[int]
+    ) -> Rounds:
+        """Rank some queries as retrieval does, with the rows of ``rounds``."""
+        rows = yield from super().rounds_of(dataset, protocol, metric, places)
+        return _by_picture(rows)
 
     def notes(self, dataset: Dataset[CaptionedImage], limit: int | None) -> Sequence[str]:
         """Say so where the gallery is not the whole split."""

@@ -23,7 +23,17 @@ from vlbench.task import Protocol, Rounds, Task
 from vlbench.tasks.arguments import choice, integer
 from vlbench.tasks.retrieval_files import outcomes as outcomes_of_file
 from vlbench.tasks.retrieval_files import read_scores
-from vlbench.tasks.retrieval_rounds import DIRECTIONS, Outcome, Outcomes, Queries, embed, match_all, together
+from vlbench.tasks.retrieval_rounds import (
+    DIRECTIONS,
+    Outcome,
+    Outcomes,
+    Queries,
+    embed,
+    embed_some,
+    match_all,
+    match_some,
+    together,
+)
 from vlbench.tasks.retrieval_truths import extended_scores
 from vlbench.types import CaptionedImage, Dataset, Metric, SampleRow
 
@@ -59,6 +69,7 @@ class Retrieval(Task[CaptionedImage]):
         self._rerank = integer(self.name, self.arguments, "rerank", DEFAULT_RERANK, 0)
         self._max_pairs = integer(self.name, self.arguments, "max_pairs", MAX_PAIRS, 1)
         self._all_pairs = False
+        self._following: tuple[Dataset[CaptionedImage], list[Queries]] | None = None
 
     def protocol(self, capabilities: frozenset[str]) -> Protocol:
         """Choose ``embed+match-topK``, ``embed`` or ``match``."""
@@ -91,13 +102,52 @@ class Retrieval(Task[CaptionedImage]):
         return dataset
 
     def scored_together(self) -> str:
-        """Every query is ranked in the gallery of all."""
-        return "each query is ranked in the gallery of all samples; check it without --early-stop"
+        """Return nothing: queries can be ranked a few at a time, each in the whole gallery."""
+        return ""
+
+    def followed(self, rows: Sequence[SampleRow], metric: str) -> Sequence[SampleRow]:
+        """Return the queries of one direction; raises ``UsageError`` for anything but recall@K."""
+        direction = metric.partition("_recall@")[0]
+        if direction not in DIRECTIONS:
+            raise UsageError(f"--early-stop follows the recall@K of one direction of {self.name}, not {metric}")
+        return [row for row in rows if row.slices["direction"] == direction]
+
+    def rounds_of(
+        self, dataset: Dataset[CaptionedImage], protocol: Protocol, metric: str, places: Sequence[int]
+    ) -> Rounds:
+        """Rank some queries of the direction of ``metric``, each in the whole gallery of its fold."""
+        way = DIRECTIONS.index(metric.partition("_recall@")[0])
+        top = _top(protocol)
+        chosen = []
+        if self._following is None or self._following[0] is not dataset:
+            self._following = dataset, self._folds(dataset)  # asked for again and again, with other places
+        for number, fold in enumerate(self._following[1]):
+            inside = range(fold.start[way], fold.start[way] + len((fold.samples, fold.owner)[way]))
+            own = [place for place in places if place in inside]
+            if own:
+                chosen.append((number, fold, own))
+        asked = [[place - fold.start[way] for place in own] for _, fold, own in chosen]
+        if protocol.name == "match":
+            exchanges = [match_some(fold, way, own) for (_, fold, _), own in zip(chosen, asked, strict=True)]
+        else:
+            exchanges = [embed_some(fold, way, own, top) for (_, fold, _), own in zip(chosen, asked, strict=True)]
+        outcomes = yield from together(exchanges)
+        found: dict[int, SampleRow] = {}
+        for (number, fold, own), numbers, outcome in zip(chosen, asked, outcomes, strict=True):
+            ids, images = fold.ids(), [sample.image_id for sample in fold.samples]
+            slices: dict[str, str | int] = {
+                "direction": DIRECTIONS[way],
+                **({"fold": number} if _folded(dataset) else {}),
+            }
+            owners = images if way == 0 else [images[image] for image in fold.owner]
+            names = [ids[way][i] for i in numbers], ids[1 - way], [owners[i] for i in numbers]
+            found |= zip(own, _direction_rows(slices, *names, outcome, [{}] * len(own)), strict=True)
+        return [found[place] for place in places]
 
     def rounds(self, dataset: Dataset[CaptionedImage], protocol: Protocol) -> Rounds:
         """Embed everything, then re-rank where the protocol says so; or match all pairs."""
         folds = self._folds(dataset)
-        top = int(protocol.name.partition("-top")[2] or 0)
+        top = _top(protocol)
         every = protocol.name == "match"
         outcomes = yield from together([match_all(fold) if every else embed(fold, top) for fold in folds])
         return self._rows(dataset, folds, outcomes)
@@ -208,6 +258,11 @@ def _whole(split: str | None) -> str | None:
 
 def _renamed(dataset: Dataset[CaptionedImage], whole: str | None, split: str | None) -> Dataset[CaptionedImage]:
     return dataset if split is None or whole == split else dataclasses.replace(dataset, split=split)
+
+
+def _top(protocol: Protocol) -> int:
+    """Return how many candidates of a query are re-ranked."""
+    return int(protocol.name.partition("-top")[2] or 0)
 
 
 def _folded(dataset: Dataset[CaptionedImage]) -> bool:

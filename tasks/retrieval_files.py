@@ -18,7 +18,7 @@ import numpy as np
 from vlbench.data.checks import expect, first_few, refuse_duplicates
 from vlbench.data.source import LocalFolder
 from vlbench.errors import DataError
-from vlbench.metrics.retrieval import STRIP_ELEMENTS, ranks_from_rows
+from vlbench.metrics.retrieval import ranks_from_rows, strip_queries
 from vlbench.tasks.arguments import refuse_other_ids
 from vlbench.tasks.retrieval_rounds import DIRECTIONS, Outcome, Outcomes, Queries
 
@@ -47,7 +47,7 @@ class Similarity:
     def rows(self, side: int, asked: Ints, items: Ints) -> Iterator[tuple[int, Floats]]:
         """Yield each query with its scores of the ``items``; raises ``DataError`` for a score that is not a number."""
         others = self.scores.shape[1 - side]
-        block = max(1, STRIP_ELEMENTS // others)
+        block = strip_queries(others)
         for start in range(0, len(asked), block):
             part = asked[start : start + block]
             # Columns are copied a block at a time: one by one, each would touch every page of the file.

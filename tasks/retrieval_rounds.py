@@ -6,11 +6,21 @@ import dataclasses
 import itertools
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from vlbench.metrics.retrieval import Found, Ranks, Search, normalise, ranks_from_scores, rerank, scored_rows
+from vlbench.metrics.retrieval import (
+    NORMALISED_AT_ONCE,
+    Found,
+    Ranks,
+    Search,
+    normalise,
+    ranks_from_scores,
+    rerank,
+    scored_rows,
+)
+from vlbench.spill import scratch
 from vlbench.types import (
     CaptionedImage,
     Embedding,
@@ -32,7 +42,8 @@ if TYPE_CHECKING:
 DIRECTIONS = ("image_to_text", "text_to_image")
 
 Outcomes = tuple["Outcome", "Outcome"]
-Exchange = Generator[Sequence[Request], Mapping[str, Response], Outcomes]
+OutcomeT = TypeVar("OutcomeT")
+Exchange = Generator[Sequence[Request], Mapping[str, Response], OutcomeT]
 Scorer = Callable[["Ints", "Ints"], Iterator[tuple[int, "Floats"]]]
 """Takes numbers of queries and of items, yields the number of each query with its final scores of those items, by which
 they rank; NaN: not retrievable."""
@@ -80,6 +91,10 @@ class Queries:
         """Return the request that matches an image and a caption by their numbers."""
         return Match(self.image_requests[image].image, self.text_requests[text].text)
 
+    def pair(self, way: int, query: int, item: int) -> Match:
+        """Return the request that matches a query of a direction with an item of its gallery."""
+        return self.match(query, item) if way == 0 else self.match(item, query)
+
     def ids(self) -> tuple[list[str], list[str]]:
         """Return the sample ids of image queries and of text queries."""
         texts = [f"t:{caption.caption_id}" for sample in self.samples for caption in sample.captions]
@@ -99,10 +114,10 @@ class Outcome:
     scorer: Scorer
 
 
-def together(exchanges: Sequence[Exchange]) -> Generator[Sequence[Request], Mapping[str, Response], list[Outcomes]]:
+def together(exchanges: Sequence[Exchange[OutcomeT]]) -> Exchange[list[OutcomeT]]:
     """Drive exchanges of equal length in step, so that equal requests of theirs are made once."""
     asked = [next(exchange) for exchange in exchanges]
-    outcomes: list[Outcomes] = []
+    outcomes: list[OutcomeT] = []
     while asked:
         responses = yield list(itertools.chain.from_iterable(asked))
         asked = []
@@ -114,7 +129,7 @@ def together(exchanges: Sequence[Exchange]) -> Generator[Sequence[Request], Mapp
     return outcomes
 
 
-def embed(queries: Queries, top: int) -> Exchange:
+def embed(queries: Queries, top: int) -> Exchange[Outcomes]:
     """Rank by cosine, both ways; with ``top``, ask for matches of that many candidates a query."""
     responses = yield [*queries.image_requests, *queries.text_requests]
     images, image_reasons = _vectors([responses[request.key] for request in queries.image_requests])
@@ -145,6 +160,29 @@ def embed(queries: Queries, top: int) -> Exchange:
         _reranked(found[0], asked[0], matched, captions_of, reasons[0], scored[0]),
         _reranked(found[1], asked[1], matched, owners, reasons[1], scored[1]),
     )
+
+
+def embed_some(queries: Queries, way: int, own: Sequence[int], top: int) -> Exchange[Outcome]:
+    """Rank the queries numbered ``own`` of one direction as ``embed`` does, in the whole gallery."""
+    sides = (queries.image_requests, queries.text_requests)
+    responses = yield [*(sides[way][i] for i in own), *sides[1 - way]]
+    vectors, reasons = _vectors([responses[sides[way][i].key] for i in own])
+    gallery, lost = _vectors([responses[request.key] for request in sides[1 - way]])
+    valid, kept = (np.array([not reason for reason in each]) for each in (reasons, lost))
+    positives = _sought(queries, way, own)
+    found = Search(vectors, gallery, positives, valid, kept).run(top)
+    why = _reasons(found.ranks, reasons, positives, lost, ("captions", "image")[way])
+    cosines = _Cosines(vectors, gallery, kept)
+    if not top:
+        return Outcome(found.ranks, found.best.tolist(), why, cosines)
+    asked = [[queries.pair(way, query, item) for item in _listed(found, i)] for i, query in enumerate(own)]
+    matched = yield [request for requests in asked for request in requests]
+    return _reranked(found, asked, matched, positives, why, cosines)
+
+
+def _sought(queries: Queries, way: int, own: Sequence[int]) -> list[Sequence[int]]:
+    positives = queries.positives()[way]
+    return [positives[i] for i in own]
 
 
 @dataclass(frozen=True)
@@ -190,7 +228,11 @@ def _vectors(responses: Sequence[Response]) -> tuple[npt.NDArray[np.float32], li
     vectors = [response.vector if isinstance(response, Embedding) else None for response in responses]
     width = next((len(vector) for vector in vectors if vector is not None), 1)
     empty = np.zeros(width, dtype=np.float32)
-    return normalise(np.stack([empty if vector is None else vector for vector in vectors])), reasons
+    units = scratch((len(vectors), width))
+    for start in range(0, len(vectors), NORMALISED_AT_ONCE):
+        part = vectors[start : start + NORMALISED_AT_ONCE]
+        units[start : start + len(part)] = normalise([empty if vector is None else vector for vector in part])
+    return units, reasons
 
 
 def _reasons(
@@ -229,7 +271,7 @@ def _reranked(
     return Outcome(rerank(found, matches, positives), first, after, scorer)
 
 
-def match_all(queries: Queries) -> Exchange:
+def match_all(queries: Queries) -> Exchange[Outcomes]:
     """Score all pairs.
 
     An item all of whose pairs failed is out; another pair that failed fails both of its queries, since nobody knows
@@ -255,6 +297,27 @@ def match_all(queries: Queries) -> Exchange:
         _matched(scores, captions_of, odd.any(axis=1), reasons),
         _matched(scores.T, owners, odd.any(axis=0), turned),
     )
+
+
+def match_some(queries: Queries, way: int, own: Sequence[int]) -> Exchange[Outcome]:
+    """Score the queries numbered ``own`` of one direction with the whole gallery, as ``match_all`` does.
+
+    A query with a pair that failed fails: whether its item is out for all, the others would tell.
+    """
+    count = (len(queries.owner), len(queries.samples))[way]
+    requests = [[queries.pair(way, query, item) for item in range(count)] for query in own]
+    responses = yield [request for row in requests for request in row]
+    scores = np.full((len(own), count), np.nan)
+    reasons: dict[tuple[int, int], str] = {}
+    for i, row in enumerate(requests):
+        for item, request in enumerate(row):
+            response = responses[request.key]
+            if isinstance(response, MatchScore):
+                scores[i, item] = response.value
+            elif isinstance(response, Failure):
+                reasons[i, item] = response.reason
+    positives = _sought(queries, way, own)
+    return _matched(scores, positives, np.isnan(scores).any(axis=1), reasons)
 
 
 def _matched(

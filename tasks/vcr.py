@@ -128,6 +128,7 @@ def _row(sample: VCRItem, answers: Sequence[float], rationales: Sequence[float])
         response=f"{int(np.argmax(answers))} {int(np.argmax(rationales))}",
         status="ok",
         scores=dict(zip(METRICS, (*credits, credits[0] * credits[1]), strict=True)),
+        slices=_slices(sample),
     )
 
 
@@ -145,7 +146,11 @@ def _unscored(sample: VCRItem, chosen: Sequence[Sequence[float]]) -> SampleRow:
 
 def _failed(sample: VCRItem, reason: str) -> SampleRow:
     scores = {} if _unlabelled(sample) else dict.fromkeys(METRICS, 0.0)
-    return SampleRow(sample.annot_id, sample.image_id, "", "failed", scores, reason=reason)
+    return SampleRow(sample.annot_id, sample.image_id, "", "failed", scores, _slices(sample), reason=reason)
+
+
+def _slices(sample: VCRItem) -> dict[str, str | int]:
+    return {"objects": len(sample.image.regions)}
 
 
 def credit(scores: Sequence[float], label: int) -> float:

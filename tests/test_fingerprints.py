@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support import checkpoints
+from tests.support.files import load_file
 from vlbench.adapter import LoadOptions
 from vlbench.adapters.clip import Clip
 from vlbench.fingerprints import file_identities, remembered_fingerprint
@@ -58,6 +59,18 @@ def test_a_file_is_hashed_once_and_a_changed_weight_is_seen(folder: Path) -> Non
     _write(folder, 1.5)
     changed = remembered_fingerprint(_load(folder))
     assert changed != first and changed == _load(folder).fingerprint()
+
+
+def test_code_beside_the_adapter_may_load_other_weights(folder: Path, tmp_path: Path) -> None:
+    """The fingerprint was remembered by the file of the adapter's class alone."""
+    (tmp_path / "mine.py").write_text("from tests.test_fingerprints import _Counted\nclass Mine(_Counted): pass\n")
+    for hashed in (1, 0, 1):
+        if hashed:
+            (tmp_path / "helper.py").write_text(f"FACTOR = {os.urandom(4).hex()!r}\n")
+        kind = load_file(tmp_path / "mine.py").Mine
+        kind.hashed = 0
+        remembered_fingerprint(kind(LoadOptions(checkpoint=str(folder))))
+        assert kind.hashed == hashed
 
 
 def test_weights_written_while_a_model_is_loaded_are_not_remembered(folder: Path, tmp_path: Path) -> None:

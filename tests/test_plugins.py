@@ -10,6 +10,7 @@ import pytest
 
 from vlbench.errors import PluginError, UsageError
 from vlbench.plugins import load_plugins
+from vlbench.resolve import resolve_model
 
 GOOD = """
 import vlbench
@@ -76,6 +77,21 @@ def test_a_missing_plugin_file_is_named(tmp_path: Path) -> None:
 def test_unknown_names_come_with_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="unknown task 'coco_retreival'; did you mean 'coco_retrieval'"):
         load_plugins().task("coco_retreival")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("vlbench-tinny", "; did you mean 'vlbench-tiny'?"),
+        ("bilp:/a/long/path/to/a/checkpoint", "; did you mean 'blip:' or "),
+        ("nonesuch", "; there are vlbench-tiny, clip-vit-b32, "),
+    ],
+)
+def test_an_unknown_model_comes_with_the_nearest_or_with_all(name: str, message: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        resolve_model(name, load_plugins(), {})
+    assert str(raised.value).startswith(f"unknown model {name!r}{message}")
+    assert str(raised.value).endswith(" (vlbench list models)") and "\n" not in str(raised.value)
 
 
 def _distribution(site: Path, name: str, text: str) -> None:

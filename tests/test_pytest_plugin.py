@@ -1,9 +1,15 @@
-"""The pytest plugin in a pytest of its own, found by its entry point."""
+"""The pytest plugin in a fresh project: vlbench installed from its wheel, pytest in a process of its own."""
 
 from __future__ import annotations
 
 import os
-import tomllib
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import venv
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,9 +18,37 @@ from tests.support.cli import ROOT
 from vlbench.gate.baseline import write_baseline
 from vlbench.gate.results import read_scored
 
-pytest_plugins = ["pytester"]
+if TYPE_CHECKING:
+    from pathlib import Path
 
+PACKAGED = ("vlbench", "adapters", "tasks", "leaderboard", "pyproject.toml", "README.md", "LICENSE")
 COLOURS = str(ROOT / "tests" / "support" / "colours.py")
+PLUGIN = f"""
+import importlib.util, pathlib
+import vlbench
+
+spec = importlib.util.spec_from_file_location("colours", {COLOURS!r})
+colours = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(colours)
+
+class Counted(colours.Colours):
+    def embed_images(self, images):
+        with pathlib.Path(__file__).with_name("calls.txt").open("a") as file:
+            file.write(f"{{len(images)}}\\n")
+        return super().embed_images(images)
+
+@vlbench.hookimpl
+def vlbench_register_models():
+    return [vlbench.ModelSpec("counted", "tells how many images it was shown", Counted)]
+"""
+SHARED = """
+import pytest
+
+@pytest.mark.parametrize("place", range(2))
+def test_quality(vlbench_run, place):
+    run = vlbench_run("counted", "vcr", plugins=["plugin.py"], device="cpu")
+    run.assert_no_regression("baselines/")
+"""
 TESTS = f"""
 import sys
 import pytest
@@ -25,8 +59,9 @@ GIVEN = {{"plugins": [{COLOURS!r}], "device": "cpu"}}
 def test_light():
     assert HEAVY == []
 
-def test_quality(vlbench_run):
-    vlbench_run("colours", "vcr", **GIVEN).assert_no_regression("baselines/")
+def test_where_it_comes_from():
+    import vlbench
+    assert vlbench.__file__.startswith(sys.prefix)
 
 @pytest.mark.vlbench(limit=40, seed=0)
 def test_worse(vlbench_run):
@@ -40,25 +75,56 @@ def test_misspelt(vlbench_run):
 """
 
 
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The interpreter of an environment with vlbench from its wheel, and all else from this one."""
+    folder = tmp_path_factory.mktemp("wheel")
+    for name in PACKAGED:
+        if (ROOT / name).is_dir():
+            ignored = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(ROOT / name, folder / "source" / name, symlinks=True, ignore=ignored)
+        else:
+            shutil.copyfile(ROOT / name, folder / "source" / name)
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    offline = ["--no-deps", "--no-index"]
+    made = ["wheel", *offline, "--no-build-isolation", "--wheel-dir", folder, folder / "source"]
+    subprocess.run([*pip, *made], check=True)
+    (wheel,) = folder.glob("*.whl")
+    venv.create(folder / "venv", symlinks=True)
+    interpreter = folder / "venv" / "bin" / "python"
+    subprocess.run([*pip, "--python", interpreter, "install", *offline, wheel], check=True)
+    # system_site_packages would give those of the Python that this environment was made from.
+    (site,) = (folder / "venv" / "lib").glob("python*/site-packages")
+    (site / "parent.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
+    return interpreter
+
+
 @pytest.mark.slow
-def test_pass_and_regression(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fresh_project(tmp_path: Path, python: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two workers, three tests of one evaluation: it is made once, whoever comes first."""
     monkeypatch.delenv("VLBENCH_DATA", raising=False)
-    folder = pytester.path
-    vlbench.run("colours", "vcr", plugins=[COLOURS], limit=40, device="cpu", output=folder / "old")
-    for scored in read_scored([folder / "old"]).values():
-        write_baseline(folder / "baselines", scored)
-    installed = folder / "site" / "vlbench-0.dist-info"
-    installed.mkdir(parents=True)
-    points = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]["pytest11"]
-    lines = [f"{name} = {module}" for name, module in points.items()]
-    (installed / "entry_points.txt").write_text("\n".join(["[pytest11]", *lines, ""]))
-    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: vlbench\nVersion: 0\n")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(folder / "site")]))
-    pytester.makeini("[pytest]\nvlbench_limit = 40\nfilterwarnings = error\n")
-    (folder / "vlbench.toml").write_text('[check]\nmax_drop = 0.0\nestimand = "benchmark"\n')
-    pytester.makepyfile(TESTS)
-    done = pytester.runpytest_subprocess("--strict-markers", "--strict-config")
-    done.assert_outcomes(passed=2, failed=1, errors=1)
-    output = done.stdout.str()
-    assert "vcr: regressed: " in output and "which is shown to exceed 0" in output
-    assert "the marker vlbench takes limit and seed by name, not limitt" in output
+    (tmp_path / "plugin.py").write_text(PLUGIN)
+    plugins = [str(tmp_path / "plugin.py")]
+    vlbench.run("counted", "vcr", plugins=plugins, limit=40, device="cpu", output=tmp_path / "old")
+    calls = tmp_path / "calls.txt"
+    once = sum(map(int, calls.read_text().split()))
+    calls.unlink()
+    for scored in read_scored([tmp_path / "old"]).values():
+        write_baseline(tmp_path / "baselines", scored)
+    (tmp_path / "pytest.ini").write_text("[pytest]\nvlbench_limit = 40\nfilterwarnings = error\n")
+    (tmp_path / "vlbench.toml").write_text('[check]\nmax_drop = 0.0\nestimand = "benchmark"\n')
+    for name, text in (("test_one.py", SHARED), ("test_two.py", SHARED), ("test_rest.py", TESTS)):
+        (tmp_path / name).write_text(text)
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "PYTHONPATH"))}
+    done = subprocess.run(
+        [python, "-m", "pytest", "-n", "2", "--strict-markers", "--strict-config", "-p", "no:cacheprovider"],
+        cwd=tmp_path,
+        env=inherited,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert re.search("1 failed, 6 passed, 1 error in", done.stdout), done.stdout + done.stderr
+    assert "vcr: regressed: " in done.stdout and "which is shown to exceed 0" in done.stdout
+    assert "the marker vlbench takes limit and seed by name, not limitt" in done.stdout
+    assert sum(map(int, calls.read_text().split())) == once

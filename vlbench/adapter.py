@@ -22,6 +22,7 @@ import inspect
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from vlbench.dtypes import default_dtype
 from vlbench.errors import UsageError
 from vlbench.fingerprints import file_identities, module_fingerprint
 from vlbench.types import Choose, EmbedImage, EmbedText, Generate, LogLikelihood, Match, Request, content_key
@@ -108,10 +109,8 @@ class Adapter:
         """Load the checkpoint onto ``self.device`` in ``self.dtype``; raise ``ModelError`` where that fails."""
 
     def resolve_dtype(self, dtype: str) -> str:
-        """Return the dtype for ``auto``: float32 on CPU, bfloat16 on CUDA devices."""
-        if dtype != "auto":
-            return dtype
-        return "bfloat16" if self.device.startswith("cuda") else "float32"
+        """Return the dtype for ``auto``: the fastest by the table of device kinds (``vlbench/dtypes.json``)."""
+        return default_dtype(self.device) if dtype == "auto" else dtype
 
     @classmethod
     def capabilities(cls, options: LoadOptions) -> frozenset[str]:

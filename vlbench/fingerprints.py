@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import inspect
 import json
+import sys
 import uuid
-from importlib import metadata
+from functools import cache
+from importlib import import_module, metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 PACKAGES = ("torch", "transformers", "open_clip_torch", "safetensors")
 """Packages whose code turns the bytes of a file into the weights of a model."""
+COMPUTING = ("vlbench", "vlbench.adapters", "vlbench.data", "vlbench.models", "vlbench.runner")
+"""Packages whose code loads models and makes responses."""
 
 
 def module_fingerprint(module: torch.nn.Module) -> str:
@@ -78,7 +81,7 @@ def remembered_fingerprint(adapter: Adapter) -> str:
 
     options = adapter.options
     settings = [options.checkpoint, options.revision, adapter.dtype, dict(options.arguments)]
-    key = content_key(now, settings, _sources(type(adapter)), [metadata.version(name) for name in PACKAGES])
+    key = content_key(now, settings, code_digest(type(adapter).__mro__), [metadata.version(name) for name in PACKAGES])
     path = cache_folder() / "fingerprints" / f"{key}.txt"
     with contextlib.suppress(OSError, UnicodeDecodeError):
         known = path.read_text(encoding="utf-8")
@@ -93,11 +96,34 @@ def remembered_fingerprint(adapter: Adapter) -> str:
     return fingerprint
 
 
-def _sources(kind: type[Adapter]) -> list[str]:
-    """Return name and digest of the module of each class that ``kind`` is made of: it decides what is loaded."""
-    found = []
-    for base in kind.__mro__[:-1]:
-        with contextlib.suppress(OSError, TypeError):
-            digest = hashlib.sha256(Path(inspect.getfile(base)).read_bytes()).hexdigest()
-            found.append(f"{base.__module__}.{base.__qualname__} {digest}")
-    return found
+@cache
+def code_digest(classes: tuple[type, ...]) -> str:
+    """Return a digest of the code: the harness's own, and the files of the adapter's classes with those beside them.
+
+    The names of the classes are in it: one file may hold two adapters of the same weights. What a plugin imports from
+    elsewhere is not seen.
+    """
+    files = {path for name in COMPUTING for place in import_module(name).__path__ for path in Path(place).glob("*.py")}
+    for base in classes:
+        module = sys.modules.get(base.__module__)
+        if module is not None and getattr(module, "__file__", None):
+            files |= _beside(module.__name__, Path(str(module.__file__)))
+    digest = hashlib.sha256("\n".join(f"{base.__module__}.{base.__qualname__}" for base in classes).encode())
+    for path in sorted(files):
+        digest.update(f"{path.name}\n".encode())
+        digest.update(path.read_bytes() if path.is_file() else b"")
+    return digest.hexdigest()
+
+
+def _beside(module: str, path: Path) -> set[Path]:
+    """Return the files that the code of an adapter in ``path`` may have been divided into.
+
+    Those of its whole package; of a lone file those of its folder. Code may be imported when it is first needed, so
+    that what is loaded now does not tell.
+    """
+    package = sys.modules.get(module.partition(".")[0])
+    if package is None or not hasattr(package, "__path__"):
+        return {path, *path.parent.glob("*.py")}
+    if package.__name__ in ("vlbench", "torch"):  # hashed already; known by its version
+        return {path}
+    return {path, *(file for place in package.__path__ for file in Path(place).rglob("*.py"))}

@@ -67,7 +67,21 @@ class Plugins:
 def _lookup(kind: str, name: str, table: Mapping[str, SpecT]) -> SpecT:
     if name in table:
         return table[name]
-    raise UsageError(f"unknown {kind} {name!r}{nearest(name, table)} (vlbench list {kind}s)")
+    raise unknown(kind, name, table)
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
+    """Return the error of a name that is not registered: with the nearest names, or all where none is near.
+
+    Of ``ADAPTER:CHECKPOINT`` the part before the colon is compared, since the checkpoint may be a long path.
+
+    >>> print(unknown("task", "nonesuch", ["vqa", "vcr"]))
+    unknown task 'nonesuch'; there are vqa, vcr (vlbench list tasks)
+    """
+    names = list(known)
+    prefix, separator, _ = name.partition(":")
+    near = nearest(name, names) or nearest(prefix + separator, names) or "; there are " + ", ".join(names)
+    return UsageError(f"unknown {kind} {name!r}{near} (vlbench list {kind}s)")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vlbench import hub
-from vlbench.errors import ModelError, UsageError, VlbenchError
-from vlbench.plugins import nearest
+from vlbench.errors import ModelError, VlbenchError
+from vlbench.plugins import unknown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,7 +45,8 @@ def resolve_model(
     """Resolve a registered name, ``adapter:checkpoint``, a checkpoint folder or file, or a hub repository ORG/NAME.
 
     Of a repository only its ``config.json`` is fetched, which tells the adapter. ``arguments`` of the user override
-    those of the registration. Raises ``UsageError`` with the nearest names, ``ModelError`` where the hub refuses.
+    those of the registration. Raises ``UsageError`` with the nearest names, or with all; ``ModelError`` where the hub
+    refuses or no adapter knows the checkpoint.
     """
     if name in plugins.models:
         spec = plugins.models[name]
@@ -63,11 +64,11 @@ def resolve_model(
     if hub.is_repository(name):
         return _claimed(hub.config_folder(name, revision), name, name, plugins, arguments)
     known = [*plugins.models, *(f"{adapter}:" for adapter in plugins.adapters)]
-    raise UsageError(f"unknown model {name!r}{nearest(name, known)} (vlbench list models)")
+    raise unknown("model", name, known)
 
 
 def _claimed(path: Path, name: str, checkpoint: str, plugins: Plugins, arguments: Mapping[str, str]) -> ResolvedModel:
     for spec in plugins.adapters.values():
         if spec.claims is not None and spec.claims(path):
             return ResolvedModel(name, spec.name, spec.load(), checkpoint, arguments, ())
-    raise UsageError(f"no adapter knows the checkpoint {checkpoint}; say which: --model ADAPTER:{checkpoint}")
+    raise ModelError(f"no adapter knows the checkpoint {checkpoint}; say which: --model ADAPTER:{checkpoint}")

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from matplotlib.figure import Figure
+
 SCHEMA = "vlbench.result/1"
 
 
@@ -94,15 +96,12 @@ class Result:
         if document["schema"] != SCHEMA:
             raise ValueError(f"schema {document['schema']!r} is not {SCHEMA!r}")
         known = {f.name for f in dataclasses.fields(cls)}
-        fields: dict[str, Any] = {name: value for name, value in document.items() if name in known}
-        fields["model"] = ModelInfo(**{**fields["model"], "trained_on": tuple(fields["model"]["trained_on"])})
-        fields["task"] = TaskInfo(**fields["task"])
-        fields["samples"] = SampleCounts(**{**fields["samples"], "failures": tuple(fields["samples"]["failures"])})
+        fields = _plain_fields(cls, {name: value for name, value in document.items() if name in known})
+        for name, kind in (("model", ModelInfo), ("task", TaskInfo), ("samples", SampleCounts)):
+            fields[name] = kind(**_plain_fields(kind, fields[name]))
         fields["metrics"] = {name: _metric(value) for name, value in fields["metrics"].items()}
         if fields["primary_metric"] not in fields["metrics"]:
             raise ValueError(f"the primary metric {fields['primary_metric']!r} is not among the metrics")
-        for name in ("command", "notes"):
-            fields[name] = tuple(fields[name])
         return cls(**fields)
 
     @property
@@ -114,6 +113,12 @@ class Result:
     def primary(self) -> float | None:
         """Value of the primary metric."""
         return self.metrics[self.primary_metric].value
+
+    def plot(self, all_metrics: bool = False) -> Figure:
+        """Return the metrics with their intervals as a matplotlib figure (``vlbench[plot]``)."""
+        from vlbench.leaderboard.plots import plot_result
+
+        return plot_result(self, all_metrics)
 
     def _repr_html_(self) -> str:
         from vlbench.api import to_html
@@ -130,15 +135,58 @@ def _metric_json(metric: Metric) -> dict[str, Any]:
     return document
 
 
+_JSON: Mapping[str, tuple[type, ...]] = {
+    "str": (str,),
+    "str | None": (str, type(None)),
+    "bool": (bool,),
+    "int": (int,),
+    "int | None": (int, type(None)),
+    "float": (int, float),
+    "float | int | None": (int, float, type(None)),
+    "Any": (object,),
+}
+"""What JSON has for the annotation of a field; of a tuple or a mapping for that of its items."""
+
+
+def _plain_fields(kind: type, document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a part of the document, lists as tuples.
+
+    Raises ``KeyError`` for one that is missing, ``TypeError`` for one of another type.
+    """
+    fields = {f.name: f for f in dataclasses.fields(kind)}
+    for name, field_ in fields.items():
+        if name not in document and field_.default is field_.default_factory is dataclasses.MISSING:
+            raise KeyError(name)
+    plain: dict[str, Any] = {}
+    for name, value in document.items():
+        annotation = str(fields[name].type) if name in fields else "Any"
+        outer, _, inner = annotation.removesuffix("]").partition("[")
+        if outer == "tuple":
+            good = isinstance(value, (list, tuple)) and all(_is(part, inner.removesuffix(", ...")) for part in value)
+        elif outer == "Mapping" and (item := inner.removeprefix("str, ")) in _JSON:
+            good = isinstance(value, dict) and all(_is(part, item) for part in value.values())
+        else:
+            good = _is(value, annotation)
+        if not good:
+            raise TypeError(f"{name} is {value!r}, where {annotation} is needed")
+        plain[name] = tuple(value) if outer == "tuple" else value
+    return plain
+
+
+def _is(value: object, annotation: str) -> bool:
+    kinds = _JSON.get(annotation, (object,))
+    if isinstance(value, bool):
+        return bool in kinds or object in kinds
+    return isinstance(value, kinds) and (not isinstance(value, float) or math.isfinite(value))
+
+
 def _metric(document: Mapping[str, Any]) -> Metric:
     interval = document.get("ci95")
     value = document["value"]
+    told = {name: document[name] for name in ("higher_is_better", "reason", "retry") if name in document}
     return Metric(
-        value=None if value is None else _finite(value),
-        higher_is_better=document.get("higher_is_better", True),
+        **_plain_fields(Metric, {"value": None if value is None else _finite(value), **told}),
         ci95=None if interval is None else (_finite(interval[0]), _finite(interval[1])),
-        reason=document.get("reason"),
-        retry=document.get("retry", False),
     )
 
 
@@ -152,5 +200,5 @@ def read_result(path: Path) -> Result:
     """Read one result file; raises ``DataError`` naming the file where it is not one."""
     try:
         return Result.from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, AttributeError, LookupError, TypeError, ValueError) as error:
+    except (OSError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise DataError(f"{path} is not a {SCHEMA} file ({type(error).__name__}: {error})") from error

@@ -7,6 +7,7 @@ Most tasks only write ``requests`` and ``score``.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
@@ -92,6 +93,15 @@ class Task(Generic[SampleT]):
     def scored_together(self) -> str:
         """Return why samples cannot be scored a few at a time, as an early stop needs it; empty where they can."""
         return "" if type(self).rounds is Task.rounds else "its samples are scored together"
+
+    def followed(self, rows: Sequence[SampleRow], metric: str) -> Sequence[SampleRow]:
+        """Return the rows that ``rounds_of`` counts; raises ``UsageError`` for a metric that cannot be followed."""
+        return rows
+
+    def rounds_of(self, dataset: Dataset[SampleT], protocol: Protocol, metric: str, places: Sequence[int]) -> Rounds:
+        """Do what ``rounds`` does for some rows alone: those at ``places`` of ``followed``, in that order."""
+        subset = dataclasses.replace(dataset, samples=tuple(dataset.samples[place] for place in places))
+        return self.rounds(subset, protocol)
 
     def aggregate(self, rows: Sequence[SampleRow], dataset: Dataset[SampleT]) -> Mapping[str, Metric]:
         """Turn rows into metrics."""

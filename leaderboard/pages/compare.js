@@ -9,6 +9,10 @@ function verdict(found, higher) {
   return `${b} is ${better ? "better" : "worse"} than ${a} in ${one.name}: ${size}, p ${p(one.adjusted)}.`;
 }
 
+function detectable(one) {
+  return one.detectable ? ` On these samples a true difference of ${(one.detectable * one.factor).toPrecision(3)}${one.percent ? " points" : ""} is found four times in five.` : "";
+}
+
 function differences(title, found, rows, note) {
   if (!rows.length) return null;
   const columns = [
@@ -75,7 +79,7 @@ page(async () => {
       h("ul", { class: "legend" }, found.labels.map((label, i) => h("li", {}, h("span", { class: "tag" }, "AB"[i]), " ", label))),
       h("p", { class: "verdict" }, verdict(found, group.metric.higher)),
       options.length > 1 ? h("div", { class: "controls" }, field("Comparison", chooser)) : null,
-      found.primary ? differences("Primary metric", found, [found.primary], "Paired by sample, clustered by image; p by sign flips, adjusted by Holm over the comparisons of this table.") : null,
+      found.primary ? differences("Primary metric", found, [found.primary], `Paired by sample, clustered by image; p by sign flips, adjusted by Holm over the comparisons of this table.${detectable(found.primary)}`) : null,
       found.flips.length ? flipsSection(found) : section("Flipped samples", h("p", {}, "The two give every sample the same score.")),
       slicesChart(found),
       differences("Exploratory", found, found.exploratory, "Other metrics and slices, adjusted by Benjamini and Hochberg: hints, not findings."),

@@ -1,18 +1,15 @@
-"""CoCa of open_clip keeps the contract, and writes what the library's own forward pass makes likeliest."""
+"""CoCa of open_clip writes what the library's own forward pass makes likeliest."""
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support import checkpoints
-from tests.support.cli import vlbench
+from tests.support import dual_encoders
 from vlbench.adapter import LoadOptions
 from vlbench.adapters.open_clip import OpenCLIP
 from vlbench.errors import ModelError
-from vlbench.testing import AdapterContract
 from vlbench.testing.adapters import answer
 from vlbench.testing.samples import pictures
 from vlbench.types import Decoding, Generate, Generated, LogLikelihood, LogProbability
@@ -23,21 +20,12 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return checkpoints.coca(tmp_path_factory.mktemp("coca"))
+    return dual_encoders.coca(tmp_path_factory.mktemp("coca"))
 
 
 @pytest.fixture(scope="module")
 def adapter(folder: Path) -> OpenCLIP:
     return OpenCLIP(LoadOptions(checkpoint=str(folder)))
-
-
-class TestCoCa(AdapterContract):
-    @pytest.fixture(autouse=True)
-    def _folder(self, folder: Path) -> None:
-        self.folder = folder
-
-    def make_adapter(self) -> OpenCLIP:
-        return OpenCLIP(LoadOptions(checkpoint=str(self.folder)))
 
 
 def test_greedy_text_equals_a_plain_loop_over_the_library(folder: Path, adapter: OpenCLIP, tmp_path: Path) -> None:
@@ -79,7 +67,7 @@ def test_likelihood_is_that_of_the_library(folder: Path, adapter: OpenCLIP, tmp_
     loss = torch.nn.functional.cross_entropy(output["logits"][0], output["labels"][0], ignore_index=0, reduction="sum")
     (got,) = answer(adapter, [LogLikelihood((image,), "", text)])
     assert isinstance(got, LogProbability) and got.tokens == 4
-    assert got.total == pytest.approx(-float(loss), abs=1e-4)
+    assert got.total == pytest.approx(-float(loss), abs=1e-5 * got.tokens)
 
 
 @pytest.mark.parametrize(
@@ -121,14 +109,3 @@ def test_two_images_fail_that_request_alone(adapter: OpenCLIP, tmp_path: Path) -
     images = pictures(tmp_path)
     with pytest.raises(ValueError, match="one image a request, not at 2"):
         adapter.prepare(Generate(tuple(images[:2]), "", Decoding()), (None, None))
-
-
-@pytest.mark.slow
-def test_captions_through_the_command_line(folder: Path, tmp_path: Path) -> None:
-    done = vlbench(
-        *("run", "--model", folder, "--tasks", "coco_caption", "--limit", 4, "--task-arg", "coco_caption:meteor=off"),
-        *("--output", tmp_path / "results", "--json"),
-    )
-    assert done.returncode == 0, done.stderr
-    (result,) = json.loads(done.stdout)
-    assert result["model"]["adapter"] == "open_clip" and result["samples"]["failed"] == 0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support import checkpoints
+from tests.support import dual_encoders
 from tests.support.cli import here
 from vlbench.adapter import LoadOptions
 from vlbench.adapters.open_clip import OpenCLIP
@@ -24,7 +24,7 @@ COMPILER = shutil.which("g++") or shutil.which("clang++")
 @pytest.mark.skipif(COMPILER is None, reason="no C++ compiler is here")
 @pytest.mark.filterwarnings("default")  # what the compiler says of its own parts
 def test_a_compiled_model_answers_the_same(tmp_path: Path) -> None:
-    folder, images = checkpoints.coca(tmp_path / "coca"), pictures(tmp_path)
+    folder, images = dual_encoders.coca(tmp_path / "coca"), pictures(tmp_path)
     plain = OpenCLIP(LoadOptions(str(folder)))
     compiled = OpenCLIP(LoadOptions(str(folder), arguments={"compile": "yes"}))
     assert all(part._compiled_call_impl is not None for part in compiled.model.children())
@@ -39,7 +39,7 @@ def test_a_compiled_model_answers_the_same(tmp_path: Path) -> None:
 def test_no_compiler_is_one_clear_error(tmp_path: Path, model: str) -> None:
     from torch._inductor import config
 
-    name = model if model == "vlbench-tiny" else str(checkpoints.open_clip(tmp_path / "model"))
+    name = model if model == "vlbench-tiny" else str(dual_encoders.open_clip(tmp_path / "model"))
     with config.patch({"cpp.cxx": (None, "no-such-compiler")}):
         done = here(
             "run", "--compile", "--model", name, "--tasks", "coco_retrieval", "--limit", 2, "--output", tmp_path

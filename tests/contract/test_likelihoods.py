@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pytest
 
-from tests.support import checkpoints
+from tests.support import checkpoints, dual_encoders
 from vlbench.adapter import Adapter, LoadOptions
 from vlbench.adapters.blip import CAPTION, QUESTIONS, Blip
 from vlbench.adapters.builtin import Builtin
@@ -44,7 +44,7 @@ WRITERS = {
     "blip-caption": Writer(Blip, lambda folder: checkpoints.blip(folder, CAPTION), "vision_model"),
     "blip-questions": Writer(Blip, lambda folder: checkpoints.blip(folder, QUESTIONS), "vision_model"),
     "vit-gpt2": Writer(VisionEncoderDecoder, checkpoints.vit_gpt2, "encoder"),
-    "coca": Writer(OpenCLIP, checkpoints.coca, "visual"),
+    "coca": Writer(OpenCLIP, dual_encoders.coca, "visual"),
     "llava": Writer(Chat, checkpoints.llava, "model.vision_tower", cuts=False),
     "builtin": Writer(Builtin, None, "image_encoder"),
 }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from tests.support import dual_encoders
 from vlbench.adapter import LoadOptions
 from vlbench.adapters.open_clip import OpenCLIP
 from vlbench.errors import ModelError
@@ -16,6 +17,7 @@ from vlbench.testing.samples import TEXTS, pictures, requests_for
 from vlbench.types import Embedding, EmbedText
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 ARCHITECTURE = "ViT-S-32-alt"
@@ -44,6 +46,23 @@ def test_embeddings_equal_the_library(loaded: OpenCLIP, tmp_path: Path) -> None:
         seen = model.encode_image(torch.stack([transform(image.load()) for image in images])).numpy()
     for capability, expected in (("embed_texts", texts), ("embed_images", seen)):
         got = [r.vector for r in answer(loaded, requests_for(capability, images)) if isinstance(r, Embedding)]
+        assert np.abs(np.stack(got) - expected).max() < 1e-5
+
+
+@pytest.mark.parametrize("make", [dual_encoders.open_clip, dual_encoders.coca])
+def test_embeddings_of_a_folder_equal_the_library(make: Callable[[Path], Path], tmp_path: Path) -> None:
+    import open_clip
+    import torch
+
+    folder, images = make(tmp_path / "checkpoint"), pictures(tmp_path)
+    model, _, transform = open_clip.create_model_and_transforms(f"local-dir:{folder}")
+    model.eval()
+    with torch.inference_mode():
+        texts = model.encode_text(open_clip.get_tokenizer(f"local-dir:{folder}")(list(TEXTS))).numpy()
+        seen = model.encode_image(torch.stack([transform(image.load()) for image in images])).numpy()
+    adapter = OpenCLIP(LoadOptions(checkpoint=str(folder)))
+    for capability, expected in (("embed_texts", texts), ("embed_images", seen)):
+        got = [r.vector for r in answer(adapter, requests_for(capability, images)) if isinstance(r, Embedding)]
         assert np.abs(np.stack(got) - expected).max() < 1e-5
 
 

@@ -11,76 +11,37 @@ import pytest
 import torch
 
 from tests.support import checkpoints
+from tests.support.made import EVERY
 from vlbench.adapter import Adapter, LoadOptions
-from vlbench.adapters.blip import CAPTION, QUESTIONS, RETRIEVAL, Blip
+from vlbench.adapters.blip import CAPTION, QUESTIONS, Blip
 from vlbench.adapters.chat import Chat
 from vlbench.adapters.clip import Clip
 from vlbench.adapters.vision_encoder_decoder import VisionEncoderDecoder
 from vlbench.errors import ModelError, UsageError
-from vlbench.testing import AdapterContract
 from vlbench.testing.adapters import answer, numbers
 from vlbench.testing.samples import TEXTS, pictures
 from vlbench.types import Decoding, EmbedImage, EmbedText, Generate, ImageRef, LogLikelihood, Match
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
-MADE: dict[str, Callable[[Path], Path]] = {
-    "clip": checkpoints.clip,
-    "siglip": checkpoints.siglip,
-    "blip-retrieval": lambda folder: checkpoints.blip(folder, RETRIEVAL),
-    "blip-caption": lambda folder: checkpoints.blip(folder, CAPTION),
-    "blip-questions": lambda folder: checkpoints.blip(folder, QUESTIONS),
-    "vit-gpt2": checkpoints.vit_gpt2,
-    "llava": checkpoints.llava,
-}
+
+class _Folders(dict[str, "Path"]):
+    """Checkpoints by name, each written when it is first asked for."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__()
+        self._root = root
+
+    def __missing__(self, name: str) -> Path:
+        self[name] = EVERY[name].make(self._root / name)
+        return self[name]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    root = tmp_path_factory.mktemp("checkpoints")
-    return {name: make(root / name) for name, make in MADE.items()}
-
-
-class _Contract(AdapterContract):
-    kind: type[Adapter]
-    made: str
-
-    @pytest.fixture(autouse=True)
-    def _folder(self, folders: dict[str, Path]) -> None:
-        type(self).folder = folders[self.made]  # type: ignore[attr-defined]
-
-    def make_adapter(self) -> Adapter:
-        return self.kind(LoadOptions(checkpoint=str(type(self).folder)))  # type: ignore[attr-defined]
-
-
-class TestClip(_Contract):
-    kind, made = Clip, "clip"
-
-
-class TestSiglip(_Contract):
-    kind, made = Clip, "siglip"
-
-
-class TestBlipRetrieval(_Contract):
-    kind, made = Blip, "blip-retrieval"
-
-
-class TestBlipCaption(_Contract):
-    kind, made = Blip, "blip-caption"
-
-
-class TestBlipQuestions(_Contract):
-    kind, made = Blip, "blip-questions"
-
-
-class TestVisionEncoderDecoder(_Contract):
-    kind, made = VisionEncoderDecoder, "vit-gpt2"
-
-
-class TestChat(_Contract):
-    kind, made = Chat, "llava"
+    return _Folders(tmp_path_factory.mktemp("checkpoints"))
 
 
 def _vectors(adapter: Adapter, requests: Sequence[Any]) -> np.ndarray:
@@ -95,9 +56,17 @@ def _inputs(folder: Path, images: Sequence[ImageRef], texts: Sequence[str], **wo
     return {**found, **seen}
 
 
+LONGEST = {"padding": True, "truncation": True}
+SIXTY_FOUR = {"padding": "max_length", "max_length": 64, "truncation": True}
+MODEL_INPUTS = ("input_ids", "attention_mask", "pixel_values", "pixel_attention_mask", "spatial_shapes")
+
+
 @pytest.mark.parametrize(
     ("made", "words"),
-    [("clip", {"padding": True, "truncation": True}), ("siglip", {"padding": "max_length", "max_length": 64})],
+    [
+        *(("clip", LONGEST), ("chinese-clip", LONGEST), ("altclip", LONGEST), ("align", SIXTY_FOUR)),
+        *(("siglip", SIXTY_FOUR), ("siglip2", SIXTY_FOUR), ("siglip2-naflex", SIXTY_FOUR)),
+    ],
 )
 def test_a_dual_encoder_equals_the_library(
     folders: dict[str, Path], tmp_path: Path, made: str, words: dict[str, Any]
@@ -106,8 +75,8 @@ def test_a_dual_encoder_equals_the_library(
 
     images, texts = pictures(tmp_path), list(TEXTS)
     inputs = _inputs(folders[made], images, texts, **words)
-    inputs = {k: v for k, v in inputs.items() if k in ("input_ids", "attention_mask", "pixel_values")}
-    if made == "siglip":
+    inputs = {k: v for k, v in inputs.items() if k in MODEL_INPUTS}
+    if made.startswith("siglip"):
         inputs.pop("attention_mask", None)
     with torch.inference_mode():
         output = AutoModel.from_pretrained(folders[made]).eval()(**inputs)
@@ -118,6 +87,8 @@ def test_a_dual_encoder_equals_the_library(
         got = got / np.linalg.norm(got, axis=1, keepdims=True)
         expected = expected / np.linalg.norm(expected, axis=1, keepdims=True)
         assert np.abs(got - expected).max() < 1e-5
+        # Vectors that were all alike would agree whatever went in.
+        assert (expected @ expected.T).min() < 0.95
 
 
 def test_blip_retrieval_equals_the_library(folders: dict[str, Path], tmp_path: Path) -> None:
@@ -176,7 +147,39 @@ def test_likelihood_equals_the_loss_of_the_library(folders: dict[str, Path], tmp
     (got,) = answer(adapter, [LogLikelihood((image,), "", text)])
     total, tokens = np.asarray(numbers(got))
     assert tokens == labels.shape[1]
-    assert total == pytest.approx(-loss * labels.shape[1], abs=1e-4)
+    assert total == pytest.approx(-loss * labels.shape[1], abs=1e-5 * labels.shape[1])
+
+
+def test_likelihoods_of_blip_equal_those_of_the_library(folders: dict[str, Path], tmp_path: Path) -> None:
+    """A caption's from the logits of the whole text, an answer's from the loss without smoothing."""
+    import transformers
+
+    (image, *_), prompt, text = pictures(tmp_path), "a picture of", "a red star"
+    requests = {"blip-caption": prompt, "blip-questions": "is there a red star?"}
+    for made, asked in requests.items():
+        model = getattr(transformers, {"blip-caption": CAPTION}.get(made, QUESTIONS)).from_pretrained(folders[made])
+        model.eval()
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folders[made])
+        pixels = _inputs(folders[made], [image], [""])["pixel_values"]
+        with torch.inference_mode():
+            if made == "blip-caption":
+                ids = tokenizer(f"{asked} {text}", return_tensors="pt").input_ids
+                scores = model(pixel_values=pixels, input_ids=ids).logits.log_softmax(dim=-1)
+                tokens = ids.shape[1] - len(tokenizer(asked).input_ids[:-1])
+                expected = float(scores[0, :-1].gather(1, ids[0, 1:, None])[-tokens:].sum())
+            else:
+                model.text_decoder.label_smoothing = 0.0
+                question = tokenizer(asked, return_tensors="pt").input_ids
+                labels = tokenizer(text, return_tensors="pt").input_ids
+                answers = labels.clone()
+                answers[0, 0] = model.decoder_start_token_id
+                output = model(input_ids=question, pixel_values=pixels, decoder_input_ids=answers, labels=labels)
+                tokens = labels.shape[1] - 1
+                expected = -float(output.loss) * tokens
+        (got,) = answer(Blip(LoadOptions(checkpoint=str(folders[made]))), [LogLikelihood((image,), asked, text)])
+        total, count = np.asarray(numbers(got))
+        assert count == tokens
+        assert total == pytest.approx(expected, abs=1e-5 * tokens)
 
 
 def _chat(folder: Path, images: Sequence[ImageRef], prompt: str, answer: str = "") -> Any:
@@ -216,7 +219,7 @@ def test_answers_that_share_a_prompt_have_the_likelihood_of_the_whole_text(
         total, tokens = (float(value) for value in np.asarray(numbers(response)))
         ids = inputs["input_ids"][0, -int(tokens) :]
         expected = scores[0, -int(tokens) - 1 : -1].gather(1, ids[:, None]).sum()
-        assert total == pytest.approx(float(expected), abs=1e-4)
+        assert total == pytest.approx(float(expected), abs=1e-5 * tokens)
 
 
 @pytest.mark.parametrize(("kind", "made"), [(Clip, "clip"), (Chat, "llava"), (VisionEncoderDecoder, "vit-gpt2")])

@@ -1,4 +1,4 @@
-"""ViLT keeps the contract and answers as the library does, whatever pictures and questions share a batch."""
+"""ViLT answers as the library does, whatever pictures and questions share a batch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from vlbench.adapter import LoadOptions
 from vlbench.adapters.vilt import QUESTIONS, RETRIEVAL, Vilt
 from vlbench.data.source import LocalFolder
 from vlbench.errors import ModelError
-from vlbench.testing import AdapterContract
 from vlbench.testing.adapters import answer, numbers
 from vlbench.testing.samples import TEXTS
 from vlbench.types import Decoding, Generate, ImageRef, Match
@@ -32,24 +31,6 @@ def retrieval(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def questions(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return checkpoints.vilt(tmp_path_factory.mktemp("vilt") / "questions", QUESTIONS)
-
-
-class TestRetrieval(AdapterContract):
-    @pytest.fixture(autouse=True)
-    def _folder(self, retrieval: Path) -> None:
-        type(self).folder = retrieval  # type: ignore[attr-defined]
-
-    def make_adapter(self) -> Vilt:
-        return Vilt(LoadOptions(checkpoint=str(type(self).folder)))  # type: ignore[attr-defined]
-
-
-class TestQuestions(AdapterContract):
-    @pytest.fixture(autouse=True)
-    def _folder(self, questions: Path) -> None:
-        type(self).folder = questions  # type: ignore[attr-defined]
-
-    def make_adapter(self) -> Vilt:
-        return Vilt(LoadOptions(checkpoint=str(type(self).folder)))  # type: ignore[attr-defined]
 
 
 def _pictures(folder: Path) -> list[ImageRef]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support import checkpoints, oscar
+from tests.support import checkpoints, dual_encoders, oscar
 from tests.support.chat_server import ChatServer
 from tests.support.cli import here, vlbench
 from vlbench.adapters.blip import QUESTIONS, RETRIEVAL
@@ -236,7 +236,7 @@ def _examined(model: object, *arguments: object) -> dict[str, Any]:
 
 
 FAMILIES: dict[str, tuple[Callable[[Path], Path], set[str]]] = {
-    "open_clip": (checkpoints.open_clip, {"embed_images", "embed_texts"}),
+    "open_clip": (dual_encoders.open_clip, {"embed_images", "embed_texts"}),
     "clip": (checkpoints.clip, {"embed_images", "embed_texts"}),
     "blip-retrieval": (lambda f: checkpoints.blip(f, RETRIEVAL), {"embed_images", "embed_texts", "match"}),
     "blip-questions": (lambda f: checkpoints.blip(f, QUESTIONS), {"generate", "loglikelihood"}),

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
 from tests.support import checkpoints
 from tests.support.cli import vlbench
 from tests.support.hub import HubServer
+from tests.support.made import EVERY, FILES
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+REPOSITORIES = {
+    name: f"open_clip:hf-hub:some/{name}" if made.adapter == "open_clip" else f"some/{name}"
+    for name, made in EVERY.items()
+    if name not in FILES
+}
+"""What ``--model`` takes for each small checkpoint on the hub."""
 REPOSITORY = "somebody/clip-tiny"
 SECONDS = 15
 
@@ -33,6 +40,56 @@ def _run(output: Path, hub: HubServer, cache: Path, *arguments: str) -> tuple[in
         **hub.environment(cache),
     )
     return done.returncode, done.stdout, done.stderr, time.monotonic() - started
+
+
+class Ran(NamedTuple):
+    """Results by the name of the small checkpoint, and by task: of its folder or file, and of its repository."""
+
+    local: dict[str, dict[str, Any]]
+    hub: dict[str, dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    """Run every checkpoint from its folder and from the hub, all in one start of Python."""
+    root = tmp_path_factory.mktemp("every")
+    paths = {name: made.make(root / name) for name, made in EVERY.items()}
+    # Both files are called alike, and a model is known by the name of its file.
+    paths |= {name: paths[name].rename(paths[name].with_name(f"{name}.pt")) for name in FILES}
+    with HubServer() as hub:
+        for name in REPOSITORIES:
+            files = {path.name: path.read_bytes() for path in paths[name].iterdir()}
+            hub.push(f"some/{name}", files, kind="models")
+        done = vlbench(
+            *("run", "--model", ",".join([*map(str, paths.values()), *REPOSITORIES.values()]), "--tasks", "all"),
+            *("--limit", 4, "--bootstrap", 0, "--task-arg", "coco_caption:meteor=off"),
+            *("--output", root / "results", "--json"),
+            **hub.environment(root / "cache"),
+        )
+    assert done.returncode == 0, done.stderr
+    by_model: dict[str, dict[str, Any]] = {}
+    for result in json.loads(done.stdout):
+        by_model.setdefault(result["model"]["name"], {})[result["task"]["name"]] = result
+    return Ran(
+        {name: by_model[path.name] for name, path in paths.items()},
+        {name: by_model[model] for name, model in REPOSITORIES.items()},
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", EVERY)
+def test_a_checkpoint_runs_every_task_that_it_can_from_its_folder_and_from_the_hub(ran: Ran, name: str) -> None:
+    made, local = EVERY[name], ran.local[name]
+    assert set(local) == set(made.tasks)
+    for task, result in local.items():
+        assert result["model"]["adapter"] == made.adapter
+        assert result["samples"]["failed"] == 0 and result["samples"]["scored"] > 0
+        if name in REPOSITORIES:
+            fetched = ran.hub[name][task]
+            assert fetched["model"]["fingerprint"] == result["model"]["fingerprint"]
+            assert fetched["model"]["preprocessing"] == result["model"]["preprocessing"]
+            assert fetched["metrics"] == result["metrics"]
+    assert name in FILES or set(ran.hub[name]) == set(local)
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import re
@@ -10,8 +11,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.support.cli import vlbench
+from tests.support.cli import ROOT, vlbench
+from tests.support.results import TASK as CAPTIONS
 from tests.support.results import result
+from vlbench.cli.app import run_app
 from vlbench.errors import DataError, NotComparable, UsageError
 from vlbench.gate.baseline import Scored, find_baselines, update_baseline, write_baseline
 from vlbench.gate.rules import Rule, Rules, read_rules
@@ -173,3 +176,58 @@ def test_the_verbs_with_every_form_of_the_report(tmp_path: Path) -> None:
             assert done.returncode == 4 and "no result of vcr was given" in done.stdout, done.stderr
         else:
             assert done.returncode == 2 and line in done.stderr, done.stderr
+
+
+def test_any_damage_of_a_baseline_file_is_one_line(tmp_path: Path) -> None:
+    """A flipped byte within the packed stream is an error of zlib, which is no error of zip files."""
+    path = write_baseline(tmp_path, scored("old", 40))
+    whole = path.read_bytes()
+    for place in range(0, len(whole), 41):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
+        with contextlib.suppress(DataError):
+            find_baselines(path)
+
+
+def test_two_baselines_of_one_task_are_refused(tmp_path: Path) -> None:
+    """The last by name was taken without a word."""
+    path = write_baseline(tmp_path, scored("old", 40))
+    path.with_name("older.baseline.zip").write_bytes(path.read_bytes())
+    with pytest.raises(DataError, match="are both baselines of vqa; remove one of them"):
+        find_baselines(tmp_path)
+
+
+def test_a_task_that_the_model_can_no_longer_do_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Under ``--tasks all`` it was left out, so that the gate was open for a model that had lost a capability."""
+    baseline = scored("old", 40)
+    write_baseline(tmp_path / "bl", Scored(dataclasses.replace(baseline.result, task=CAPTIONS), baseline.rows))
+    plugin = ROOT / "tests" / "support" / "colours.py"
+    arguments = ["check", "--model", "colours", "--plugin", plugin, "--tasks", "all", "--limit", 2, "--device", "cpu"]
+    arguments += ["--data", "scenes", "--baseline", tmp_path / "bl", "--output", tmp_path / "out"]
+    run_app(list(map(str, arguments)))
+    assert "coco_caption: failed: coco_caption needs generate" in capsys.readouterr().out
+
+
+def test_the_rows_must_give_the_values_of_both_results(tmp_path: Path) -> None:
+    """A baseline at 1 fits any mean: a mean over classes was then judged as one over samples."""
+    rows = [SampleRow(f"{i}", f"{i}", "x", "ok", {"accuracy": 1.0}, {"class": "abb"[i % 3]}) for i in range(300)]
+    old = Scored(result({"accuracy": 1.0}, task={"name": "vqa"}, run_id="old"), rows)
+    write_baseline(tmp_path, old)
+    # Wrong on half of class a: 1/6 of the samples and, over two classes, a quarter.
+    worse = [dataclasses.replace(row, scores={"accuracy": float(i % 6 > 0)}) for i, row in enumerate(rows)]
+    new = Scored(result({"accuracy": 0.75}, task={"name": "vqa"}, run_id="new"), worse)
+    (found,) = checked(tmp_path, new)
+    assert found.drop is not None and found.drop.value == pytest.approx(0.25)
+    bare = [dataclasses.replace(row, scores={}) for row in rows]
+    with pytest.raises(UsageError, match="accuracy of vqa cannot be computed from its samples"):
+        checked(tmp_path, Scored(new.result, bare))
+
+
+def test_a_report_that_cannot_be_written_does_not_hide_the_verdict(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old, new = scored("old", 40), scored("new", 80)
+    write_baseline(tmp_path / "bl", old)
+    path = write_result(tmp_path, new.result, new.rows)
+    assert run_app(["check", str(path), "--baseline", str(tmp_path / "bl"), "--junit", str(tmp_path)]) == 2
+    out, err = capsys.readouterr()
+    assert "vqa: regressed" in out and f"cannot write {tmp_path}" in err

@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
+from tests.support import layouts
 from tests.support.cli import ROOT
 from vlbench.cli.app import run_app
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
-    import pytest
+    Captions = Callable[..., tuple[int, str, str]]
 
+COLOURS = ROOT / "tests" / "support" / "colours.py"
 LIMIT = ("--limit", "300")
-PLUGIN = ("--plugin", str(ROOT / "tests" / "support" / "colours.py"), "--model", "colours", "--device", "cpu")
+PLUGIN = ("--plugin", str(COLOURS), "--model", "colours", "--device", "cpu")
 
 
 def test_stops_when_the_verdict_is_certain(
@@ -51,16 +56,87 @@ def test_stops_when_the_verdict_is_certain(
     assert code == 2 and "there is no baseline of vqa" in unknown["error"]
 
 
-def test_corpus_metrics_and_galleries_are_refused(
+def test_queries_are_ranked_a_few_at_a_time_and_corpora_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("VLBENCH_DATA", raising=False)
-    assert run_app(["run", *PLUGIN, "--tasks", "coco_retrieval", "--limit", "20", "--output", "out"]) == 0
+    assert run_app(["run", *PLUGIN, "--tasks", "coco_retrieval", "--limit", "100", "--output", "out"]) == 0
     assert run_app(["baseline", "write", "out"]) == 0
     capsys.readouterr()
-    early = ["check", *PLUGIN, "--early-stop", "--limit", "20", "--output", "early"]
-    assert run_app(early) == 2
-    assert "each query is ranked in the gallery of all samples" in capsys.readouterr().err
+    early = ["check", *PLUGIN, "--early-stop", "--limit", "100", "--output", "early"]
+    assert run_app([*early, "--max-drop", "0.1", "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["checks"]
+    assert found["metric"] == "text_to_image_recall@1" and 0 < found["seen"] < found["samples"] == 500
+    assert found["drop"]["value"] == 0.0
+    whole = ["--metric", "image_to_text_recall@10", "--estimand", "benchmark", "--max-drop", "0", "--json"]
+    assert run_app([*early, *whole]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["checks"]
+    assert found["seen"] == found["samples"] == 100
+    assert run_app([*early, "--metric", "rsum"]) == 2
+    assert "cannot follow rsum of coco_retrieval: it is no mean of scores" in capsys.readouterr().err
     assert run_app(["check", "out", "--early-stop"]) == 2
     assert "--early-stop is for --model" in capsys.readouterr().err
+
+
+WRITER = """
+import os
+import vlbench
+
+class Writer(vlbench.Adapter):
+    argument_names = ("text",)
+    def fingerprint(self): return "sha256:same weights"
+    def generate(self, items):
+        if "STOP" in os.environ and os.environ.pop("STOP") == "now": raise KeyboardInterrupt
+        if "AFTER" in os.environ: os.environ["STOP"] = "now"
+        return [self.options.arguments.get("text", "a red thing")] * len(items)
+
+@vlbench.hookimpl
+def vlbench_register_models():
+    return [vlbench.ModelSpec("writer", "one caption for all", Writer)]
+"""
+
+
+@pytest.fixture
+def captions(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Captions:
+    """A model that writes one caption, its baseline over three images, and the gate over it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("VLBENCH_DATA", raising=False)
+    layouts.coco(tmp_path / "coco")
+    (tmp_path / "writer.py").write_text(WRITER)
+    (tmp_path / "df").mkdir()
+    references = ["--references", "coco/annotations/captions_val2014.json"]
+    assert run_app(["data", "df", *references, "--output", "df/df.json"]) == 0
+    common = ["--model", "writer", "--plugin", "writer.py", "--plugin", str(COLOURS), "--tasks", "coco_caption"]
+    common += ["--data", ".", "--batch-size", "1", "--device", "cpu"]
+    for argument in ("meteor=off", "df=df/df.json", "clipscore=colours"):
+        common += ["--task-arg", argument]
+    assert run_app(["run", *common, "--output", "out"]) == 0
+    assert run_app(["baseline", "write", "out"]) == 0
+
+    def check(*more: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = run_app(["check", *common, "--early-stop", "--json", "--estimand", "benchmark", *more])
+        return code, *capsys.readouterr()
+
+    return check
+
+
+def test_a_score_that_the_samples_do_not_have_is_refused(captions: Captions) -> None:
+    """CLIPScore comes of a second model when all is done: no sample had one, and no drop is a pass."""
+    code, _, err = captions("--metric", "CLIPScore[colours]", "--model-arg", "text=blue", "--output", "early")
+    assert code == 2 and "cannot follow CLIPScore[colours] of coco_caption: it is not scored sample by sample" in err
+
+
+def test_a_check_that_was_interrupted_lends_no_answers_to_other_arguments(
+    captions: Captions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The journal was named after weights and data alone."""
+    more = ("--metric", "ROUGE_L", "--model-arg")
+    _, fresh, _ = captions(*more, "text=nothing", "--output", "fresh")
+    monkeypatch.setenv("AFTER", "1")
+    assert captions(*more, "text=a red thing", "--output", "early")[0] == 130
+    monkeypatch.delenv("AFTER")
+    monkeypatch.delenv("STOP", raising=False)
+    _, after, _ = captions(*more, "text=nothing", "--output", "early")
+    assert json.loads(after)["checks"] == json.loads(fresh)["checks"]

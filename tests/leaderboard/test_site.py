@@ -235,3 +235,13 @@ def test_only_a_site_is_replaced(results: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds something else than a site; choose another --out"):
         build_site([results], tmp_path, load_plugins(), SiteOptions())
     assert [file.name for file in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_the_folder_of_the_shell_is_not_made_anew(
+    results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``--out .`` in an empty folder ended with a ``ValueError``: it has no name to put another beside."""
+    monkeypatch.chdir(tmp_path)
+    for out in (tmp_path.relative_to(tmp_path), tmp_path.parent):
+        with pytest.raises(DataError, match="is where you are, and the folder is made anew"):
+            build_site([results], out, load_plugins(), SiteOptions())

@@ -228,3 +228,34 @@ def test_results_of_earlier_writers_lack_nothing_that_matters() -> None:
     del document["notes"], document["truncated_fraction"], document["settings"]
     document["a_later_field"] = 1
     assert Result.from_json(document | {"notes": []}) == dataclasses.replace(result(), settings={})
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("run_id",), []),
+        (("created",), None),
+        (("command",), "vlbench run"),
+        (("settings",), [1]),
+        (("cost", "samples_per_second"), "fast"),
+        (("cost", "samples_per_second"), float("nan")),
+        (("model", "parameters"), "many"),
+        (("model", "name"), None),
+        (("task", "limit"), True),
+        (("task", "counts", "images"), "x"),
+        (("samples", "failures"), [1]),
+        (("metrics", "CIDEr", "reason"), 7),
+        (("truncated_fraction",), "x"),
+    ],
+)
+def test_a_field_of_another_type_is_found_on_reading(tmp_path: Path, place: tuple[str, ...], value: object) -> None:
+    """What was taken as it stood came back as a ``TypeError`` of whichever verb used it first."""
+    path = write_result(tmp_path, result(), ROWS)
+    document = json.loads(path.read_text())
+    part = document
+    for name in place[:-1]:
+        part = part[name]
+    part[place[-1]] = value
+    path.write_text(json.dumps(document))
+    with pytest.raises(DataError, match=r"is not a vlbench.result/1 file"):
+        read_result(path)

@@ -22,6 +22,7 @@ from vlbench.metrics.retrieval import (
     ranks_from_scores,
     rerank,
     retrieval_ranks,
+    strip_queries,
     strips,
     top_items,
 )
@@ -213,6 +214,11 @@ def test_memory_stays_bounded_where_the_matrix_would_not_fit() -> None:
             assert scores.shape == (len(numbers), 500) and scores.size <= 2_000
             seen += numbers.tolist()
         assert sorted(seen) == list(range(300))
+
+
+def test_a_strip_is_wide_enough_to_compute_and_no_wider_than_it_need_be() -> None:
+    assert strip_queries(1_000_000) == 128  # 0.5 GiB of float32
+    assert strip_queries(5_000) * 5_000 * 4 <= 64 << 20
 
 
 def test_peak_memory_is_far_below_the_matrix() -> None:

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from tests.support.cli import vlbench
+from tests.support.files import load_file
 from vlbench.adapter import Adapter, LoadOptions
 from vlbench.data.scenes.cache import ensure
 from vlbench.data.source import LocalFolder
@@ -96,9 +97,37 @@ def test_other_weights_settings_preprocessing_dtype_arguments_code(monkeypatch: 
     crop.crop = "squash"
     argument, seed = Linear(LoadOptions(arguments={"mode": "b"})), Linear(LoadOptions(seed=1))
     found = [_identity(a) for a in (plain, weights, activation, crop, dtype, argument, seed)]
-    monkeypatch.setattr("vlbench.runner.identity._code", lambda kind: "edited")
+    monkeypatch.setattr("vlbench.runner.identity.code_digest", lambda kind: "edited")
     assert len({*found, _identity(plain)}) == 8
     assert activation.fingerprint() == plain.fingerprint(), "no weight tells the activation"
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_code_beside_the_adapter_is_part_of_the_identity(tmp_path: Path, packed: bool) -> None:
+    """A helper that was mended left the answers of the broken one in the cache."""
+    folder = tmp_path / "pack" / "parts" if packed else tmp_path
+    folder.mkdir(parents=True, exist_ok=True)
+    plugin = tmp_path / ("pack/__init__.py" if packed else "mine.py")
+    plugin.write_text("from tests.runner.test_cache import Linear\nclass Mine(Linear): pass\n")
+    (folder / "helper.py").write_text("FACTOR = 1\n")
+
+    def digest() -> str:
+        return _identity(load_file(plugin).Mine())
+
+    first = digest()
+    assert digest() == first
+    (folder / "helper.py").write_text("FACTOR = 2\n")
+    assert digest() != first
+
+
+def test_two_adapters_of_one_file_and_the_same_weights_share_no_answers() -> None:
+    """Nothing but the files of their classes told them apart: one got the answers of the other."""
+
+    class Doubled(Linear):
+        def embed_texts(self, texts: Any) -> Any:
+            return 2 * super().embed_texts(texts)
+
+    assert _identity(Doubled()) != _identity(Linear())
 
 
 def test_heads_change_the_structure() -> None:

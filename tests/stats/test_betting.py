@@ -58,3 +58,15 @@ def test_false_alarms_and_savings(estimand: str) -> None:
     assert script.simulate(0.02, 0.1, estimand, 100, seed=1).regressed <= 0.11
     assert script.simulate(0.05, 0.1, estimand, 60, seed=1).median <= 0.16
     assert script.simulate(0.0, 0.1, estimand, 60, seed=1).median <= 0.34
+
+
+@pytest.mark.parametrize("whole", [{}, {"images": 20, "samples": 60}])
+def test_what_comes_later_changes_no_bet(whole: dict[str, int]) -> None:
+    """A bet was made for the mean size of all images seen until now, so that a later image changed earlier capital."""
+    random = np.random.default_rng(0)
+    sizes = random.integers(1, 6, 12).astype(float)
+    sums = np.round(random.uniform(-1, 1, 12) * sizes, 2)
+    full = capital(Units(sums, sizes, 1.0, 5, **whole), 0.02, 0.02)
+    for seen in range(1, 12):
+        part = capital(Units(sums[:seen], sizes[:seen], 1.0, 5, **whole), 0.02, 0.02)
+        assert part.tolist() == pytest.approx(full[:seen].tolist(), abs=1e-12)

@@ -8,9 +8,10 @@ import pytest
 
 from tests.support.cli import vlbench
 from tests.support.results import result
-from vlbench.errors import NotComparable
+from vlbench.cli.app import run_app
+from vlbench.errors import NotComparable, UsageError
 from vlbench.leaderboard.store import write_result
-from vlbench.stats.compare import Comparison, compare, correct
+from vlbench.stats.compare import POWER_SPAN, Comparison, compare, correct
 from vlbench.stats.permutation import sign_flip
 from vlbench.types import SampleRow
 
@@ -95,6 +96,76 @@ def test_random_signs_agree_with_all_of_them() -> None:
 def test_holm_runs_over_the_tasks() -> None:
     both = correct([compared(), compared()])
     assert [one.primary.adjusted for one in both if one.primary] == [pytest.approx(0.25)] * 2
+
+
+def test_the_smallest_difference_that_is_found() -> None:
+    """100 images of one question each; the second model wins 30 and loses 10: the error is sqrt(0.4 - 0.04) / 10."""
+    import numpy as np
+
+    def asked(name: str, right: list[bool]) -> tuple[Result, list[SampleRow]]:
+        return model(name, [[float(one)] for one in right])
+
+    first = asked("old", [i < 10 for i in range(100)])
+    second = asked("new", [10 <= i < 40 for i in range(100)])
+    found = compare(first, second).primary
+    assert found is not None and found.detectable == pytest.approx(POWER_SPAN * 0.06, rel=0.1)
+    same = compare(first, first).primary
+    assert same is not None and same.detectable is None
+    # A true difference of that size is found four times in five.
+    random = np.random.default_rng(0)
+    drawn = random.normal(POWER_SPAN / 200**0.5, 1.0, (400, 200))
+    power = np.mean([sign_flip(images, str(i), 400) <= 0.05 for i, images in enumerate(drawn)])
+    assert 0.74 <= power <= 0.86
+
+
+def test_chosen_columns_and_ranges_of_whole_numbers() -> None:
+    def counted(name: str, offset: int) -> tuple[Result, list[SampleRow]]:
+        rows = [
+            SampleRow(
+                f"{i}",
+                f"{i}",
+                name,
+                "ok",
+                {"accuracy": float((i + offset) % 3 == 0)},
+                {"objects": i, "kind": "ab"[i % 2]},
+            )
+            for i in range(12)
+        ]
+        return result(
+            {"accuracy": sum(row.scores["accuracy"] for row in rows) / 12}, name=name, task={"name": "vqa"}
+        ), rows
+
+    everything = compare(counted("old", 0), counted("new", 1), 100)
+    ranges = [f"accuracy/objects (range)/{part}" for part in ("0-2", "3-5", "6-8", "9-11")]
+    assert [one.metric for one in everything.exploratory] == [*ranges, "accuracy/kind/a", "accuracy/kind/b"]
+    chosen = compare(counted("old", 0), counted("new", 1), 100, slices=["kind"])
+    assert [one.metric for one in chosen.exploratory] == ["accuracy/kind/a", "accuracy/kind/b"]
+    assert chosen.primary == everything.primary
+    with pytest.raises(
+        UsageError, match=r"no column 'knd'; did you mean 'kind'\? \(there are: objects \(range\), kind\)"
+    ):
+        compare(counted("old", 0), counted("new", 1), slices=["knd"])
+
+
+def test_several_models_against_the_first_or_each_with_each(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, scores in (("old", FIRST), ("new", SECOND), ("same", FIRST)):
+        write_result(tmp_path, *model(name, scores))
+    given = ["compare", "old", "new", "same", "--results", str(tmp_path), "--bootstrap", "50"]
+    assert run_app([*given, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [one["models"] for one in found] == [["old", "new"], ["old", "same"]]
+    assert [one["primary"]["adjusted"] for one in found] == [pytest.approx(2 / 8), 1.0]
+    assert run_app([*given, "--json", "--all-pairs"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [one["models"] for one in found] == [["old", "new"], ["old", "same"], ["new", "same"]]
+    assert [one["primary"]["adjusted"] for one in found] == [pytest.approx(3 / 8), 1.0, pytest.approx(3 / 8)]
+    assert run_app([*given, "--slice", "kind"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("2 comparisons\n") and "Holm over 2 comparisons" in text and "four times in five" in text
+    assert run_app([*given, "--markdown"]) == 0
+    assert "| vqa | old | new | accuracy | 46.00 | 93.00 | +47 |" in capsys.readouterr().out
+    assert run_app(given[:2]) == 2 and "give two models or more" in capsys.readouterr().err
+    assert run_app([*given, "--slice", "knid"]) == 2 and "did you mean 'kind'" in capsys.readouterr().err
 
 
 def test_the_verb(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -76,10 +75,8 @@ def clip(folder: Path) -> Path:
 
     tokenizer = bpe_tokenizer(folder, "<|startoftext|>", "<|endoftext|>", 32)
     marks = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
-    text = {"vocab_size": len(tokenizer), "max_position_embeddings": 32, **_SMALL, **marks, "pad_token_id": 1}
-    config = CLIPConfig(
-        text_config=text, vision_config={"image_size": 32, "patch_size": 8, **_SMALL}, projection_dim=24
-    )
+    text = {"vocab_size": len(tokenizer), "max_position_embeddings": 32, **SMALL, **marks, "pad_token_id": 1}
+    config = CLIPConfig(text_config=text, vision_config={"image_size": 32, "patch_size": 8, **SMALL}, projection_dim=24)
     torch.manual_seed(0)
     CLIPModel(config).save_pretrained(folder)
     CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=32).save_pretrained(folder)
@@ -92,8 +89,8 @@ def siglip(folder: Path) -> Path:
     from transformers import SiglipConfig, SiglipImageProcessor, SiglipModel
 
     tokenizer = bpe_tokenizer(folder, "<s>", "</s>", 64)
-    text = {"vocab_size": len(tokenizer), "max_position_embeddings": 64, **_SMALL, "projection_size": 32}
-    config = SiglipConfig(text_config=text, vision_config={"image_size": 32, "patch_size": 8, **_SMALL})
+    text = {"vocab_size": len(tokenizer), "max_position_embeddings": 64, **SMALL, "projection_size": 32}
+    config = SiglipConfig(text_config=text, vision_config={"image_size": 32, "patch_size": 8, **SMALL})
     torch.manual_seed(0)
     SiglipModel(config).save_pretrained(folder)
     SiglipImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
@@ -108,7 +105,7 @@ def blip(folder: Path, kind: str) -> Path:
     tokenizer = bert_tokenizer(folder)
     text = {
         "vocab_size": len(tokenizer),
-        **_SMALL,
+        **SMALL,
         "max_position_embeddings": 64,
         "bos_token_id": tokenizer.cls_token_id,
         "sep_token_id": tokenizer.sep_token_id,
@@ -116,7 +113,7 @@ def blip(folder: Path, kind: str) -> Path:
         "pad_token_id": tokenizer.pad_token_id,
         "encoder_hidden_size": 32,
     }
-    vision = {"image_size": 32, "patch_size": 8, **_SMALL}
+    vision = {"image_size": 32, "patch_size": 8, **SMALL}
     config = transformers.BlipConfig(
         text_config=text, vision_config=vision, projection_dim=24, image_text_hidden_size=24
     )
@@ -137,7 +134,7 @@ def vilt(folder: Path, kind: str, **overrides: Any) -> Path:
         "max_position_embeddings": 40,
         "image_size": 32,
         "patch_size": 8,
-        **_SMALL,
+        **SMALL,
     }
     answers = {"id2label": {0: "yes", 1: "no", 2: "red", 3: "2"}, "label2id": {"yes": 0, "no": 1, "red": 2, "2": 3}}
     torch.manual_seed(0)
@@ -164,7 +161,7 @@ def vit_gpt2(folder: Path) -> Path:
 
     tokenizer = bpe_tokenizer(folder, "<|endoftext|>", "<|endoftext|>", 64)
     end = tokenizer.eos_token_id
-    encoder = ViTConfig(image_size=32, patch_size=8, **_SMALL)
+    encoder = ViTConfig(image_size=32, patch_size=8, **SMALL)
     decoder = GPT2Config(
         vocab_size=len(tokenizer), n_positions=64, n_embd=32, n_layer=2, n_head=2, bos_token_id=end, eos_token_id=end
     )
@@ -199,9 +196,9 @@ def llava(folder: Path) -> Path:
     tokenizer.add_special_tokens({"additional_special_tokens": ["<image>"]})
     end = tokenizer.eos_token_id
     text = LlamaConfig(
-        vocab_size=len(tokenizer), **_SMALL, num_key_value_heads=2, bos_token_id=end, eos_token_id=end, pad_token_id=end
+        vocab_size=len(tokenizer), **SMALL, num_key_value_heads=2, bos_token_id=end, eos_token_id=end, pad_token_id=end
     )
-    vision = CLIPVisionConfig(image_size=32, patch_size=8, **_SMALL)
+    vision = CLIPVisionConfig(image_size=32, patch_size=8, **SMALL)
     place = tokenizer.convert_tokens_to_ids("<image>")
     torch.manual_seed(0)
     LlavaForConditionalGeneration(
@@ -218,55 +215,4 @@ def llava(folder: Path) -> Path:
     return folder
 
 
-_SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
-
-
-def open_clip(folder: Path) -> Path:
-    """Write a CLIP in open_clip's layout."""
-    import open_clip as library
-    import torch
-    from safetensors.torch import save_file
-
-    folder.mkdir(parents=True, exist_ok=True)
-    vision = {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8}
-    config = {"embed_dim": 32, "vision_cfg": vision, "text_cfg": _COCA_TEXT}
-    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": {}}))
-    torch.manual_seed(0)
-    save_file(library.CLIP(**config).state_dict(), folder / "open_clip_model.safetensors")
-    return folder
-
-
-def coca(folder: Path, layers: int = 2) -> Path:
-    """Write a CoCa in open_clip's layout; the decoder's own weights are enlarged, so that its texts differ."""
-    import open_clip
-    import torch
-    from safetensors.torch import save_file
-
-    folder.mkdir(parents=True, exist_ok=True)
-    whole: dict[str, Any] = _COCA["model_cfg"]
-    parts = {name: {**part, "layers": layers} for name, part in whole.items() if isinstance(part, dict)}
-    (folder / "open_clip_config.json").write_text(json.dumps({**_COCA, "model_cfg": {**whole, **parts}}))
-    torch.manual_seed(0)
-    model = open_clip.CoCa(**{k: v for k, v in {**whole, **parts}.items() if k != "custom_text"})
-    torch.nn.init.normal_(model.text_decoder.text_projection)
-    for name, weight in model.named_parameters():
-        if name.endswith("embedding.weight") or name.endswith("positional_embedding"):
-            torch.nn.init.normal_(weight)
-    save_file({k: v.contiguous() for k, v in model.state_dict().items()}, folder / "open_clip_model.safetensors")
-    return folder
-
-
-_COCA_TEXT = {"context_length": 32, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
-_COCA = {
-    "model_cfg": {
-        "embed_dim": 32,
-        "vision_cfg": {
-            **{"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8},
-            **{"attentional_pool": True, "attn_pooler_heads": 2, "output_tokens": True},
-        },
-        "text_cfg": {**_COCA_TEXT, "embed_cls": True, "output_tokens": True},
-        "multimodal_cfg": {**_COCA_TEXT, "attn_pooler_heads": 2},
-        "custom_text": True,
-    },
-    "preprocess_cfg": {},
-}
+SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}

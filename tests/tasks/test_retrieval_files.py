@@ -93,7 +93,7 @@ def lists_of(scores: np.ndarray, dataset: Dataset[CaptionedImage]) -> dict[str, 
 
 
 def test_a_matrix_and_lists_of_the_same_ranking_score_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vlbench.tasks.retrieval_files.STRIP_ELEMENTS", 100)  # several blocks
+    monkeypatch.setattr("vlbench.tasks.retrieval_files.strip_queries", lambda items: 100 // items + 1)  # several blocks
     dataset = made(tmp_path, 30)
     scores = np.random.default_rng(0).permutation(30 * 61).reshape(30, 61).astype(np.float32)
     scores[np.arange(30), 2 * np.arange(30)] += 1200

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from typing import TYPE_CHECKING
@@ -105,6 +106,43 @@ def test_a_model_that_knows_everything_is_right(root: DataRoot, capabilities: fr
     assert len(values) == 6 and metrics["rsum"].value == pytest.approx(sum(v for v in values if v is not None))
     assert metrics["text_to_image_median_rank"].value == 1.0
     assert not metrics["text_to_image_median_rank"].higher_is_better and metrics["rsum"].higher_is_better
+
+
+@pytest.mark.parametrize("capabilities", [EMBEDS, frozenset({"match"}), EMBEDS | {"match"}])
+@pytest.mark.parametrize("split", [None, "karpathy-test-1k"])
+def test_some_queries_have_the_rows_of_all_of_them(
+    root: DataRoot, capabilities: frozenset[str], split: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that knows most of it, so that ranks differ; galleries of two images where the split is folded."""
+    monkeypatch.setattr("vlbench.tasks.retrieval.FOLD", 2)
+    task = CocoRetrieval()
+    protocol = task.protocol(capabilities)
+    dataset = dataclasses.replace(task.load(root, None, None), split=split or "karpathy-test")
+    knows = perfect(root)
+
+    def answer(request: Request) -> Response:
+        if isinstance(request, EmbedText) and len(request.text) % 2:
+            return Embedding(np.array([1.0, 0.5, 0.25], dtype=np.float32))
+        response: Response = knows(request)  # type: ignore[operator]
+        return response
+
+    rows = drive(task, dataset, protocol, answer)
+    for metric, places in (("text_to_image_recall@1", [5, 0, 3]), ("image_to_text_recall@5", [2, 0])):
+        own = task.followed(rows, metric)
+        rounds = task.rounds_of(dataset, protocol, metric, places)
+        asked = next(rounds)
+        seen = []
+        while True:
+            seen += asked
+            try:
+                asked = rounds.send({request.key: answer(request) for request in asked})
+            except StopIteration as stop:
+                assert stop.value == [own[place] for place in places]
+                break
+        if capabilities == EMBEDS and metric.startswith("text"):
+            assert len({request.text for request in seen if isinstance(request, EmbedText)}) <= len(places)
+    with pytest.raises(UsageError, match=r"follows the recall@K of one direction of coco_retrieval, not rsum"):
+        task.followed(rows, "rsum")
 
 
 def test_texts_are_stripped_and_equal_ones_asked_once(root: DataRoot) -> None:

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from tests.support import checkpoints
 from tests.support.cli import vlbench
 from vlbench.adapter import LoadOptions
+from vlbench.cli.app import run_app
 from vlbench.errors import UsageError
 from vlbench.plugins import load_plugins
 from vlbench.resolve import resolve_model
@@ -96,3 +97,25 @@ def test_what_a_model_cannot_learn_is_refused_before_training(tmp_path: Path) ->
         UsageError, match="a ViltForQuestionAnswering; vlbench fine-tunes VisionEncoderDecoderModel, CLIPModel"
     ):
         finetune_external(str(vilt), ["vqa"], None, _recipe(), tmp_path / "tuned", device="cpu")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_tune_of_the_command_line_reaches_the_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """``--tune head`` trained all weights: the verb did not hand the option on."""
+    start = checkpoints.clip(tmp_path / "start")
+    (tmp_path / "recipe.yaml").write_text(
+        "{objectives: {itc: 1}, scenes: 20, batch_size: 4, steps: 2, learning_rate: 0.01}"
+    )
+    arguments = ["finetune", "--model", start, "--task", "retrieval", "--recipe", tmp_path / "recipe.yaml"]
+    arguments += ["--tune", "head", "--device", "cpu", "--data", "scenes", "--output", tmp_path / "tuned"]
+    assert run_app(list(map(str, arguments))) == 0, capsys.readouterr().err
+    before, after = (load_file(tmp_path / name / "model.safetensors") for name in ("start", "tuned"))
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed and all("projection" in name or name == "logit_scale" for name in changed)
+
+
+def test_several_processes_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The losses of external models look at one process's rows alone, which would be another training."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UsageError, match="external model is fine-tuned in one process, not in 2"):
+        finetune_external("clip", ["retrieval"], None, _recipe(), tmp_path / "tuned", device="cpu")

@@ -16,6 +16,7 @@ from vlbench.adapters.builtin import Builtin
 from vlbench.adapters.clip import Clip
 from vlbench.adapters.open_clip import OpenCLIP
 from vlbench.cli.adapt import _numbers
+from vlbench.cli.app import run_app
 from vlbench.errors import DataError, ModelError, UnsupportedTask, UsageError
 from vlbench.leaderboard.store import load_results
 from vlbench.runner.options import RunOptions
@@ -114,3 +115,26 @@ def test_what_cannot_be_adapted_is_one_clear_error(tmp_path: Path, folder: Path)
     adapter.model = torch.nn.Linear(1, 1)
     with pytest.raises(ModelError, match="no table of words"):
         ContextPrompts(adapter, COLOURS)
+
+
+def test_what_is_finished_is_taken_and_what_was_seen_is_told(
+    tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``adapt`` computed everything again, and said nothing of training data; what is no number became a class."""
+    plugin = tmp_path / "seen.py"
+    plugin.write_text(
+        "import vlbench\nfrom tests.support.colours import Colours\n"
+        "class Seen(Colours):\n    trained_on = ('colours',)\n"
+        "    def embed_images(self, images):\n"
+        "        return super().embed_images(images) * float(self.options.arguments.get('nan_for', 1))\n"
+        "@vlbench.hookimpl\ndef vlbench_register_models(): return [vlbench.ModelSpec('seen', 'colours', Seen)]\n"
+    )
+    arguments = ["adapt", "--model", "seen", "--plugin", plugin, "--data", folder, "--shots", "1", "--seeds", 1]
+    arguments += ["--device", "cpu", "--bootstrap", 20, "--output", tmp_path / "results"]
+    assert run_app(list(map(str, arguments))) == 0
+    assert "seen was trained on colours" in capsys.readouterr().err
+    assert run_app([*map(str, arguments), "--shots", "1,2"]) == 0
+    err = capsys.readouterr().err
+    assert "probe, 1 shots: finished already; result reused" in err and "probe, 2 shots: accuracy" in err
+    assert run_app([*map(str, arguments), "--model-arg", "nan_for=nan"]) == 4
+    assert "the model returned a value that is not a finite number" in capsys.readouterr().err

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from vlbench.cli.options import AsJson, Bootstrap, Plugin, Results  # noqa: TC001
 from vlbench.errors import UsageError
 from vlbench.stats import DRAWS
 
@@ -23,13 +24,16 @@ def adapt(
     limit: Annotated[int | None, typer.Option(help="Only the first N images (in the signature).")] = None,
     model_arg: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="For the adapter.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")] = "auto",
-    bootstrap: Annotated[int, typer.Option(metavar="N", help="Draws behind the 95 % intervals; 0: none.")] = DRAWS,
-    output: Annotated[Path, typer.Option(help="Folder of results.")] = Path("vlbench-results"),
-    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON, and nothing else.")] = False,
+    plugin: Plugin = None,
+    bootstrap: Bootstrap = DRAWS,
+    output: Results = Path("vlbench-results"),
+    as_json: AsJson = False,
 ) -> None:
     """Learn to classify from a few labelled images a class; one result for each number of shots."""
     from vlbench.cli.run import check_positive, key_values
+    from vlbench.plugins import load_plugins
     from vlbench.runner.options import RunOptions
+    from vlbench.runner.progress import StderrReporter
     from vlbench.train.adapt import adapt as learn
 
     for option, number in (("--seeds", seeds), ("--limit", limit), ("--bootstrap", bootstrap or None)):
@@ -44,7 +48,8 @@ def adapt(
         model_arguments=key_values(model_arg, model, [model]),
         command=("vlbench", *sys.argv[1:]),
     )
-    results = learn(model, method, _numbers(shots), seeds, options, say=lambda text: print(text, file=sys.stderr))  # noqa: T201
+    plugins, reporter = load_plugins(plugin or ()), StderrReporter()
+    results = learn(model, method, _numbers(shots), seeds, options, plugins=plugins, reporter=reporter)
     if as_json:
         sys.stdout.write(json.dumps([result.to_json() for result in results], indent=2) + "\n")
         return

@@ -29,6 +29,7 @@ def build_app() -> typer.Typer:
     from vlbench.cli.compare import compare
     from vlbench.cli.doctor import doctor
     from vlbench.cli.leaderboard import leaderboard_app
+    from vlbench.cli.plot import plot
     from vlbench.cli.score import score
 
     app = typer.Typer(
@@ -54,6 +55,7 @@ def build_app() -> typer.Typer:
     app.command("list")(lists.show)
     app.command("score")(score)
     app.command("compare")(compare)
+    app.command("plot")(plot)
     app.command("check")(check)
     app.add_typer(baseline_app, name="baseline")
     app.add_typer(leaderboard_app, name="leaderboard")

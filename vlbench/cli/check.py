@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vlbench.cli.options import Plugin  # noqa: TC001
 from vlbench.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from vlbench.gate.baseline import Scored
     from vlbench.gate.rules import Rules
     from vlbench.gate.verdict import Check
+    from vlbench.plugins import Plugins
+    from vlbench.runner.options import RunOptions
+    from vlbench.runner.progress import Reporter
 
 CONFIG = Path("vlbench.toml")
 SUMMARY = "GITHUB_STEP_SUMMARY"
@@ -72,6 +75,9 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
     model: Annotated[str | None, typer.Option(help="Evaluate this model first, in place of RESULT.")] = None,
     early_stop: Annotated[bool, typer.Option("--early-stop", help="Stop --model when the verdict is certain.")] = False,
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="Print a rule that --model passes against itself.")
+    ] = False,
     tasks: Annotated[str | None, typer.Option(help="Tasks by commas; default: those with a rule or baseline.")] = None,
     model_arg: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="For the adapter.")] = None,
     task_arg: Annotated[list[str] | None, typer.Option(metavar="[TASK:]KEY=VALUE", help="For the task.")] = None,
@@ -82,45 +88,72 @@ def check(
     dtype: Annotated[str, typer.Option(help="As for vlbench run.")] = "auto",
     device: Annotated[str, typer.Option(help="As for vlbench run.")] = "auto",
     seed: Annotated[int, typer.Option(help="As for vlbench run.")] = 0,
-    plugin: Annotated[list[str] | None, typer.Option(metavar="FILE", help="A plugin file or module.")] = None,
+    plugin: Plugin = None,
     output: Annotated[Path, typer.Option(help="Folder of results of --model.")] = Path("vlbench-results"),
 ) -> None:
     """Tell whether results, or a model, got worse than the baseline: exit codes 0, 1, 3, 4, 5 (docs/ci.md)."""
     from vlbench.cli.run import key_values, run_options
     from vlbench.gate.baseline import find_baselines
     from vlbench.gate.early import check_early
-    from vlbench.gate.results import evaluated, of_tasks, read_scored
+    from vlbench.gate.results import evaluated, of_tasks
     from vlbench.gate.verdict import check_results
     from vlbench.plugins import load_plugins
     from vlbench.runner.progress import StderrReporter
 
-    _refuse(model, results, early_stop)
+    _refuse(model, results, {"--early-stop": early_stop, "--calibrate": calibrate}, junit or markdown)
     rules = _rules(config).override(metric=metric, max_drop=max_drop, alpha=alpha, estimand=estimand)
-    baselines = find_baselines(baseline)
+    baselines = {} if calibrate else find_baselines(baseline)
     named = None if tasks is None else [name.strip() for name in tasks.split(",") if name.strip()]
     wanted = named or list(rules.tasks)
-    scored: Mapping[str, Scored | str]
     if model is None:
-        scored = of_tasks(read_scored(results or []), wanted)
-    else:
-        plugins = load_plugins(plugin or ())
-        wanted = wanted or list(baselines)
-        given: dict[str, Any] = {"split": split, "limit": limit, "device": device, "seed": seed, "output": output}
-        given["model_arguments"] = key_values(model_arg, model, [model])
-        options = run_options(plugins, wanted, task_arg, data=data, batch_size=batch_size, dtype=dtype, **given)
-        reporter = StderrReporter()
-        if early_stop:
-            checks = check_early(model, wanted, options, plugins, reporter, baselines, rules, max_failures)
-            return _report(checks, junit, markdown, as_json)
-        scored = evaluated(model, wanted, options, plugins, reporter)
-    _report(check_results(scored, baselines, rules, max_failures), junit, markdown, as_json)
+        scored = of_tasks(results or [], wanted, baselines)
+        return _report(check_results(scored, baselines, rules, max_failures), junit, markdown, as_json)
+    plugins = load_plugins(plugin or ())
+    wanted = wanted or list(baselines)
+    given: dict[str, Any] = {"split": split, "limit": limit, "device": device, "seed": seed, "output": output}
+    given["model_arguments"] = key_values(model_arg, model, [model])
+    options = run_options(plugins, wanted, task_arg, data=data, batch_size=batch_size, dtype=dtype, **given)
+    reporter = StderrReporter()
+    if calibrate:
+        return _calibrate(model, wanted, options, plugins, reporter, rules, as_json)
+    if early_stop:
+        checks = check_early(model, wanted, options, plugins, reporter, baselines, rules, max_failures)
+        return _report(checks, junit, markdown, as_json)
+    evaluation = evaluated(model, wanted, options, plugins, reporter, baselines)
+    _report(check_results(evaluation, baselines, rules, max_failures), junit, markdown, as_json)
 
 
-def _refuse(model: str | None, results: Sequence[Path] | None, early_stop: bool) -> None:
+def _refuse(model: str | None, results: Sequence[Path] | None, modes: Mapping[str, bool], report: Path | None) -> None:
+    chosen = [name for name, wanted in modes.items() if wanted]
     if (model is None) == (not results):
         raise UsageError("give results to check, or --model M to evaluate one first")
-    if early_stop and model is None:
-        raise UsageError("--early-stop is for --model: results that are there have nothing left to save")
+    if chosen and model is None:
+        raise UsageError(f"{chosen[0]} is for --model: results that are there have nothing left to save or to repeat")
+    if len(chosen) > 1:
+        raise UsageError(f"{' and '.join(chosen)} exclude each other")
+    if report is not None and "--calibrate" in chosen:
+        raise UsageError(f"--calibrate has no verdict to report in {report}; it prints a rule")
+
+
+def _calibrate(
+    model: str,
+    tasks: Sequence[str],
+    options: RunOptions,
+    plugins: Plugins,
+    reporter: Reporter,
+    rules: Rules,
+    as_json: bool,
+) -> None:
+    import dataclasses
+
+    from vlbench.gate.calibrate import calibrate, to_json, to_toml
+
+    if not tasks:
+        raise UsageError("--calibrate needs the tasks: name them by --tasks, or in vlbench.toml")
+    # Apart from the results of checks, of which a folder has one a task.
+    apart = dataclasses.replace(options, output=options.output / "calibrate")
+    found = calibrate(model, tasks, apart, plugins, reporter, rules)
+    sys.stdout.write((to_json if as_json else to_toml)(found))
 
 
 def _rules(config: Path | None) -> Rules:
@@ -138,6 +171,11 @@ def _report(checks: Sequence[Check], junit: Path | None, markdown: Path | None, 
     from vlbench.leaderboard.store import write_file
     from vlbench.leaderboard.table import write_text
 
+    # First of all: a report that cannot be written must not hide the verdict.
+    if as_json:
+        sys.stdout.write(to_json(checks))
+    else:
+        write_text(to_text(checks))
     if junit is not None:
         write_file(junit, to_junit(checks).encode())
     if markdown is not None:
@@ -148,8 +186,4 @@ def _report(checks: Sequence[Check], junit: Path | None, markdown: Path | None, 
                 file.write(to_markdown(checks))
         except OSError as error:
             raise DataError(f"cannot write ${SUMMARY} ({error.strerror})") from error
-    if as_json:
-        sys.stdout.write(to_json(checks))
-    else:
-        write_text(to_text(checks))
     raise typer.Exit(worst(checks).exit_code)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vlbench.cli.options import Bootstrap  # noqa: TC001
 from vlbench.errors import NotComparable, UsageError
 from vlbench.stats import DRAWS
 
@@ -15,45 +18,86 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vlbench.result import Result
+    from vlbench.stats.compare import Comparison
+    from vlbench.types import SampleRow
 
     Found = list[tuple[Path, Result]]
 
 
 def compare(
-    first: Annotated[str, typer.Argument(metavar="A", help="A result file, a folder, or a model's name.")],
-    second: Annotated[str, typer.Argument(metavar="B", help="The same, to be compared with A.")],
+    models: Annotated[
+        list[str], typer.Argument(metavar="A B [C…]", help="Result files, folders, or names of models; A is compared.")
+    ],
+    all_pairs: Annotated[bool, typer.Option("--all-pairs", help="Each with each, not the others with A.")] = False,
+    by: Annotated[str | None, typer.Option("--slice", metavar="COLUMN[,…]", help="Explore these columns only.")] = None,
+    task: Annotated[str | None, typer.Option(help="Only these tasks; several by commas.")] = None,
     results: Annotated[Path, typer.Option(help="Folder in which model names are looked up.")] = Path("vlbench-results"),
-    bootstrap: Annotated[int, typer.Option(metavar="N", help="Draws behind the 95 % intervals; 0: none.")] = DRAWS,
+    bootstrap: Bootstrap = DRAWS,
     seed: Annotated[int, typer.Option(help="Seed of draws and permutations.")] = 0,
     flips: Annotated[int, typer.Option(help="Samples that differ to list, most changed first.")] = 10,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
 ) -> None:
-    """Compare two models on the same samples: differences with intervals, p-values, slices, samples that flipped."""
+    """Compare models on the same samples: differences with intervals, p-values, slices, samples that flipped."""
     from vlbench.leaderboard.comparison import to_json, to_markdown, to_text
-    from vlbench.leaderboard.samples import read_rows
-    from vlbench.leaderboard.store import samples_path
     from vlbench.leaderboard.table import write_text
-    from vlbench.stats.compare import compare as compare_results
-    from vlbench.stats.compare import correct
 
     if min(flips, bootstrap) < 0:
         raise UsageError("--flips and --bootstrap take whole numbers from 0")
     if as_json and markdown:
         raise UsageError("--json and --markdown exclude each other")
-    pairs = _pairs(_find(first, results), _find(second, results), first, second)
-    compared = correct(
-        [
-            compare_results(
-                (one, read_rows(samples_path(file))), (two, read_rows(samples_path(other))), bootstrap, seed
-            )
-            for (file, one), (other, two) in pairs
-        ]
-    )
+    slices = [name.strip() for name in (by or "").split(",") if name.strip()]
+    compared = compare_all(models, results, all_pairs, bootstrap, seed, slices, task)
     if as_json:
         sys.stdout.write(to_json(compared, flips))
     else:
         write_text((to_markdown if markdown else to_text)(compared, flips))
+
+
+def compare_all(
+    models: Sequence[str],
+    folder: Path,
+    all_pairs: bool,
+    bootstrap: int,
+    seed: int,
+    slices: Sequence[str] = (),
+    task: str | None = None,
+) -> list[Comparison]:
+    """Compare the first of ``models`` with each other one, or each with each, on every task that two have in common.
+
+    ``task`` names the only tasks, by commas.
+    """
+    from vlbench.cli.leaderboard import of_tasks
+    from vlbench.stats.compare import compare as compare_results
+    from vlbench.stats.compare import correct
+
+    if len(models) < 2:
+        raise UsageError(f"there is nothing to compare {models[0]} with; give two models or more")
+    found = []
+    for what in models:
+        own = _find(what, folder)
+        wanted = {result.task.name for result in of_tasks([result for _, result in own], task)}
+        found.append((what, [(path, result) for path, result in own if result.task.name in wanted]))
+    pairs = itertools.combinations(found, 2) if all_pairs else ((found[0], other) for other in found[1:])
+    return correct(
+        [
+            compare_results(_scored(first), _scored(second), bootstrap, seed, slices)
+            for (one, mine), (other, others) in pairs
+            for first, second in _pairs(mine, others, one, other)
+        ]
+    )
+
+
+def _scored(found: tuple[Path, Result]) -> tuple[Result, Sequence[SampleRow]]:
+    return found[1], _rows(found[0])
+
+
+@cache
+def _rows(file: Path) -> Sequence[SampleRow]:
+    from vlbench.leaderboard.samples import read_rows
+    from vlbench.leaderboard.store import samples_path
+
+    return read_rows(samples_path(file))
 
 
 def _find(what: str, folder: Path) -> Found:
@@ -63,6 +107,8 @@ def _find(what: str, folder: Path) -> Found:
 
     if Path(what).exists():
         return find_results(Path(what))
+    if not folder.exists():
+        raise UsageError(f"{what!r} is neither a file nor a folder, and for a model's name there is no folder {folder}")
     there = find_results(folder)
     found = [(file, result) for file, result in there if result.model.name == what]
     if not found:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vlbench.cli.options import Plugin  # noqa: TC001
 from vlbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def show(
     if cost and (references or all_metrics or form != "table"):
         raise UsageError("--cost is a table of its own: it goes with no --format, --all-metrics or --references")
     published = load_references() if references else ()
-    results = in_order(_of_tasks(load_results(folder or [Path("vlbench-results")]), task))
+    results = in_order(of_tasks(load_results(folder or [Path("vlbench-results")]), task))
     if cost:
         write_text(cost_table(results))
     elif form == "table":
@@ -64,7 +65,6 @@ def show(
 Folders = Annotated[list[Path] | None, typer.Argument(help="Folders or files of results; default: vlbench-results.")]
 Title = Annotated[str, typer.Option(help="Title of the site.")]
 Compared = Annotated[int, typer.Option(metavar="N", help="Of each table the best N are compared, each with each.")]
-Plugin = Annotated[list[str] | None, typer.Option(metavar="FILE", help="A plugin file or module.")]
 
 
 @leaderboard_app.command("build")
@@ -197,7 +197,7 @@ def _check_compared(compare: int) -> None:
         raise UsageError("--compare takes a whole number from 0")
 
 
-def _of_tasks(results: Sequence[Result], task: str | None) -> Sequence[Result]:
+def of_tasks(results: Sequence[Result], task: str | None) -> Sequence[Result]:
     """Return the results of the tasks named; raises ``UsageError`` where there is none of one of them."""
     from vlbench.plugins import nearest
 

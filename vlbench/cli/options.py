@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,6 +15,10 @@ Data = Annotated[
         "Default: $VLBENCH_DATA, else scenes."
     ),
 ]
+Plugin = Annotated[list[str] | None, typer.Option(metavar="FILE", help="A plugin file or module.")]
+Bootstrap = Annotated[int, typer.Option(metavar="N", help="Draws behind the 95 % intervals; 0: none.")]
+Results = Annotated[Path, typer.Option("--output", help="Folder of results.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the results as JSON, and nothing else.")]
 Attention = Annotated[
     str | None, typer.Option(metavar="eager|sdpa|flash_attention_2", help="Attention, where the library offers it.")
 ]

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vlbench.cli.options import Attention, Compiled, Data, DeviceMap, Models  # noqa: TC001
+from vlbench.cli.options import (  # noqa: TC001
+    AsJson,
+    Attention,
+    Bootstrap,
+    Compiled,
+    Data,
+    DeviceMap,
+    Models,
+    Plugin,
+    Results,
+)
 from vlbench.errors import UsageError
 from vlbench.stats import DRAWS
 
@@ -22,6 +32,7 @@ if TYPE_CHECKING:
 
 DEFAULT_MODEL = "vlbench-tiny"
 FAILED = 4
+ENGINES = ("local", "ray")
 
 
 def run(
@@ -43,25 +54,31 @@ def run(
     device_map: DeviceMap = None,
     revision: Annotated[str | None, typer.Option(help="Revision of a hub checkpoint.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of random weights, of sampling and of the bootstrap.")] = 0,
-    bootstrap: Annotated[int, typer.Option(metavar="N", help="Draws behind the 95 % intervals; 0: none.")] = DRAWS,
+    bootstrap: Bootstrap = DRAWS,
     workers: Annotated[int | None, typer.Option(help="Threads that prepare batches.")] = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Neither take nor keep answers across runs.")] = False,
-    num_workers: Annotated[int | None, typer.Option(help="Worker processes, each with the model.")] = None,
-    plugin: Annotated[list[str] | None, typer.Option(metavar="FILE", help="A plugin file or module.")] = None,
+    engine: Annotated[str, typer.Option(metavar="local|ray", help="Processes of this machine, or Ray.")] = "local",
+    num_workers: Annotated[int | None, typer.Option(help="Workers, each with the model.")] = None,
+    profile: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a Chrome trace of the run.")] = None,
+    plugin: Plugin = None,
+    tracker: Annotated[str | None, typer.Option(metavar="mlflow|wandb", help="Send the results there, too.")] = None,
     strict_plugins: Annotated[bool, typer.Option(help="Fail if an installed plugin is broken.")] = False,
     allow_missing: Annotated[bool, typer.Option(help="Count samples of missing images as wrong.")] = False,
     max_failures: Annotated[int, typer.Option(help="Failed samples that are tolerated.")] = 0,
-    output: Annotated[Path, typer.Option(help="Folder of results.")] = Path("vlbench-results"),
-    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON, and nothing else.")] = False,
+    output: Results = Path("vlbench-results"),
+    as_json: AsJson = False,
 ) -> None:
     """Evaluate models on tasks. Without options: the bundled model on the bundled benchmark."""
     from vlbench.plugins import load_plugins
+    from vlbench.trackers import module
 
     models, names = _names(model, "--model"), _names(tasks, "--tasks")
     whole = {"--limit": limit, "--workers": workers, "--num-workers": num_workers, "--bootstrap": bootstrap or None}
     for option, number in whole.items():
         check_positive(option, number)
-    plugins = load_plugins(plugin or (), strict=strict_plugins)
+    _check_engine(engine, profile, alone=engine == "local" and not num_workers and "," not in device)
+    trackers = [module(name) for name in _names(tracker, "--tracker")] if tracker is not None else []
+    plugins = load_plugins([*(plugin or ()), *trackers], strict=strict_plugins)
     options = run_options(
         plugins,
         names,
@@ -78,12 +95,13 @@ def run(
         bootstrap=bootstrap,
         workers=workers,
         cache=not no_cache,
+        engine=engine,
         num_workers=num_workers,
         output=output,
         allow_missing=allow_missing,
     )
     arguments = [*settings(attn, compiled, device_map), *(model_arg or ())]
-    _run_models(models, names, options, plugins, arguments, max_failures, as_json)
+    _run_models(models, names, options, plugins, arguments, max_failures, as_json, profile)
 
 
 def run_options(
@@ -146,12 +164,14 @@ def _run_models(
     model_arg: Sequence[str] | None,
     max_failures: int,
     as_json: bool,
+    profile: Path | None,
 ) -> None:
     import dataclasses
     import json
 
     from vlbench.runner.driver import evaluate
     from vlbench.runner.interrupts import terminable
+    from vlbench.runner.profile import recording
     from vlbench.runner.progress import StderrReporter
 
     reporter = StderrReporter()
@@ -160,10 +180,11 @@ def _run_models(
     if options.data is None:
         reporter.say("data: scenes, the bundled benchmark (--data ROOT for your own)")
     reports: list[RunReport] = []
-    for model in models:
-        chosen = dataclasses.replace(options, model_arguments=key_values(model_arg, model, models))
-        with terminable():
-            reports.append(evaluate(model, tasks, chosen, plugins=plugins, reporter=reporter))
+    with recording(profile):
+        for model in models:
+            chosen = dataclasses.replace(options, model_arguments=key_values(model_arg, model, models))
+            with terminable():
+                reports.append(evaluate(model, tasks, chosen, plugins=plugins, reporter=reporter))
     results = [result for report in reports for result in report.results]
     if as_json:
         sys.stdout.write(json.dumps([result.to_json() for result in results], indent=2) + "\n")
@@ -182,6 +203,13 @@ def _run_models(
         reporter.warn(f"{failed} samples failed and count as wrong; the first: {first}")
     if failed > max_failures:
         raise typer.Exit(FAILED)
+
+
+def _check_engine(engine: str, profile: Path | None, *, alone: bool) -> None:
+    if engine not in ENGINES:
+        raise UsageError(f"--engine {engine!r} is none of {', '.join(ENGINES)}")
+    if profile is not None and not alone:
+        raise UsageError("--profile looks into one process; leave out --engine, --num-workers and further devices")
 
 
 def _names(value: str, option: str) -> list[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vlbench.cli.options import Bootstrap, Plugin  # noqa: TC001
 from vlbench.errors import UsageError
 from vlbench.stats import DRAWS
 
@@ -26,8 +27,8 @@ def score(
     split: Annotated[str | None, typer.Option(help="Split; default: the first that the data holds.")] = None,
     task_arg: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="For the task.")] = None,
     name: Annotated[str | None, typer.Option(help="What to call the model; default: the name of the file.")] = None,
-    plugin: Annotated[list[str] | None, typer.Option(metavar="FILE", help="A plugin file or module.")] = None,
-    bootstrap: Annotated[int, typer.Option(metavar="N", help="Draws behind the 95 % intervals; 0: none.")] = DRAWS,
+    plugin: Plugin = None,
+    bootstrap: Bootstrap = DRAWS,
     output: Annotated[Path | None, typer.Option(help="Folder to write the result into; default: none.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")] = False,
 ) -> None:

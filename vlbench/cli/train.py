@@ -12,6 +12,7 @@ import typer
 from vlbench.errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    from vlbench.train.evaluation import EvaluationPlan
     from vlbench.train.recipe import Recipe
 
 DTYPES = ("float32", "float16", "bfloat16")
@@ -25,7 +26,8 @@ BatchSize = Annotated[int | None, typer.Option(help="Images a step, in place of 
 Rate = Annotated[float | None, typer.Option("--learning-rate", help="Highest learning rate, in place of the recipe's.")]
 Seed = Annotated[int | None, typer.Option(help="Seed, in place of the recipe's.")]
 Objectives = Annotated[
-    str | None, typer.Option(metavar="NAME[:WEIGHT],…", help="Objectives: itc, itm, mlm, caption, tag, vqa, vcr.")
+    str | None,
+    typer.Option(metavar="NAME[:WEIGHT],…", help="Objectives: itc, itm, mlm, caption, tag, vqa, vcr, answer, distill."),
 ]
 SaveDtype = Annotated[str, typer.Option("--save-dtype", help="Of the saved weights: float32, float16 or bfloat16.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
@@ -33,6 +35,11 @@ TrainerArg = Annotated[
     list[str] | None,
     typer.Option("--trainer-arg", metavar="KEY=VALUE", help="Field of transformers.TrainingArguments; repeatable."),
 ]
+EvalTasks = Annotated[
+    str | None, typer.Option(help="Tasks, by commas, that the model is evaluated on meanwhile, on validation splits.")
+]
+EvalEvery = Annotated[int, typer.Option(help="Steps from one evaluation to the next; the last step has one too.")]
+EvalLimit = Annotated[int | None, typer.Option(help="Only the first N samples of each evaluation.")]
 
 
 def pretrain(
@@ -42,6 +49,9 @@ def pretrain(
     fusion: Annotated[
         str | None, typer.Option(help="How image and text meet: early, late or interactive (the recipe's, else this).")
     ] = None,
+    teacher: Annotated[
+        str | None, typer.Option(help="Model to learn from, as run --model takes it: objective distill, weight 1.")
+    ] = None,
     objectives: Objectives = None,
     steps: Steps = None,
     batch_size: BatchSize = None,
@@ -50,15 +60,19 @@ def pretrain(
     save_dtype: SaveDtype = "float32",
     device: Device = "auto",
     trainer_arg: TrainerArg = None,
+    eval_tasks: EvalTasks = None,
+    eval_every: EvalEvery = 500,
+    eval_limit: EvalLimit = None,
 ) -> None:
     """Train a new built-in model; the result is a checkpoint folder that --model takes."""
     from vlbench.cli.run import data_root
     from vlbench.train.run import pretrain as train
 
     model = {key: value for key, value in {"fusion": fusion}.items() if value is not None}
-    chosen = _recipe(recipe, objectives, steps, batch_size, learning_rate, seed, trainer_arg, model)
+    chosen = _recipe(recipe, objectives, steps, batch_size, learning_rate, seed, trainer_arg, model, teacher)
     _check(output, save_dtype, device)
-    train(data_root(data), chosen, output, dtype=save_dtype, device=device, say=_say)
+    plan = _plan(eval_tasks, data_root(data), eval_every, eval_limit)
+    train(data_root(data), chosen, output, dtype=save_dtype, device=device, plan=plan, say=_say)
     _say(f"checkpoint in {output} (vlbench run --model {output})")
 
 
@@ -80,6 +94,9 @@ def finetune(
     tune: Annotated[
         str, typer.Option(help="Weights of an external model that learn: full, lora (extra lora) or head.")
     ] = "full",
+    vqa_head: Annotated[
+        str, typer.Option(help="How a built-in model answers questions: generate, or classify among training answers.")
+    ] = "generate",
     objectives: Objectives = None,
     steps: Steps = None,
     batch_size: BatchSize = None,
@@ -88,6 +105,9 @@ def finetune(
     save_dtype: SaveDtype = "float32",
     device: Device = "auto",
     trainer_arg: TrainerArg = None,
+    eval_tasks: EvalTasks = None,
+    eval_every: EvalEvery = 500,
+    eval_limit: EvalLimit = None,
 ) -> None:
     """Go on training a model for one task or several."""
     from vlbench.cli.run import data_root
@@ -101,17 +121,20 @@ def finetune(
     default = "scenes-finetune" if folder else "external-finetune"
     chosen = _recipe(recipe or default, objectives, steps, batch_size, learning_rate, seed, trainer_arg)
     _check(output, save_dtype, device)
-    common: dict[str, Any] = {"dtype": save_dtype, "device": device, "say": _say}
+    plan = _plan(eval_tasks, data_root(data), eval_every, eval_limit)
+    common: dict[str, Any] = {"dtype": save_dtype, "device": device, "plan": plan, "say": _say}
     if folder and tune != "full":
         raise UsageError(f"--tune {tune} is for external models; a built-in one is trained whole")
     if folder is not None:
         from vlbench.train.run import finetune as train
 
-        train(folder, tasks, data_root(data), chosen, output, **common)
+        train(folder, tasks, data_root(data), chosen, output, vqa_head=vqa_head, **common)
     else:
+        if vqa_head != "generate":
+            raise UsageError(f"--vqa-head {vqa_head} is for built-in models; an external one writes its answers")
         from vlbench.train.external import finetune_external
 
-        finetune_external(model, tasks, data_root(data), chosen, output, **common)
+        finetune_external(model, tasks, data_root(data), chosen, output, tune=tune, **common)
     _say(f"checkpoint in {output} (vlbench run --model {output})")
 
 
@@ -124,6 +147,7 @@ def _recipe(
     seed: int | None,
     trainer_arg: list[str] | None,
     model: dict[str, Any] | None = None,
+    teacher: str | None = None,
 ) -> Recipe:
     from vlbench.train.arguments import parse_trainer_arguments
     from vlbench.train.recipe import parse_objectives, read_recipe
@@ -135,9 +159,21 @@ def _recipe(
         "learning_rate": learning_rate,
         "seed": seed,
         "model": model or None,
+        "teacher": teacher,
         "trainer": parse_trainer_arguments(trainer_arg) if trainer_arg else None,
     }
     return read_recipe(name, given)
+
+
+def _plan(tasks: str | None, data: Path | str | None, every: int, limit: int | None) -> EvaluationPlan | None:
+    from vlbench.train.evaluation import EvaluationPlan
+
+    if tasks is None:
+        return None
+    names = tuple(dict.fromkeys(name.strip() for name in tasks.split(",") if name.strip()))
+    if not names:
+        raise UsageError("--eval-tasks is empty")
+    return EvaluationPlan(names, data, every, limit)
 
 
 def _check(output: Path, save_dtype: str, device: str) -> None:

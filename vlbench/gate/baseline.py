@@ -11,6 +11,7 @@ import dataclasses
 import io
 import json
 import zipfile
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
 SUFFIX = ".baseline.zip"
 BASELINE, ANCHOR = "baseline", "anchor"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
+# RuntimeError: what is encrypted, or compressed in another way.
+_UNREADABLE = (
+    *(OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error),
+    *(AttributeError, LookupError, TypeError, ValueError),
+)
 
 
 @dataclass(frozen=True)
@@ -62,8 +68,14 @@ def find_baselines(path: Path) -> dict[str, Baseline]:
     files = [path] if path.is_file() else sorted(path.glob(f"*{SUFFIX}"))
     if not files:
         raise DataError(f"there is no baseline in {path}; `vlbench baseline write RESULT --baseline {path}` makes one")
-    found = [read_baseline(file) for file in files]
-    return {one.baseline.result.task.name: one for one in found}
+    found: dict[str, tuple[Path, Baseline]] = {}
+    for file in files:
+        one = read_baseline(file)
+        task = one.baseline.result.task.name
+        if task in found:
+            raise DataError(f"{found[task][0]} and {file} are both baselines of {task}; remove one of them")
+        found[task] = file, one
+    return {task: one for task, (_, one) in found.items()}
 
 
 def read_baseline(path: Path) -> Baseline:
@@ -71,7 +83,7 @@ def read_baseline(path: Path) -> Baseline:
     try:
         with zipfile.ZipFile(path) as archive:
             return Baseline(*(_read(archive, name, path) for name in (BASELINE, ANCHOR)))
-    except (OSError, zipfile.BadZipFile, AttributeError, LookupError, TypeError, ValueError) as error:
+    except _UNREADABLE as error:
         raise DataError(f"{path} is not a baseline file ({type(error).__name__}: {error})") from error
 
 

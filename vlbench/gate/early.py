@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vlbench.errors import EvaluationFailed, NotComparable, UsageError, VlbenchError
+from vlbench.errors import EvaluationFailed, NotComparable, UsageError
+from vlbench.gate.baseline import Scored
+from vlbench.gate.results import why_failed
 from vlbench.gate.rules import BENCHMARK, Rule
-from vlbench.gate.verdict import Check, Verdict, judge
+from vlbench.gate.verdict import Check, Verdict, check_results, judge
 from vlbench.runner.driver import prepare
 from vlbench.runner.journal import Journal
 from vlbench.runner.lock import exclusive
@@ -29,7 +31,7 @@ from vlbench.types import content_key
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from vlbench.gate.baseline import Baseline, Scored
+    from vlbench.gate.baseline import Baseline
     from vlbench.gate.rules import Rules
     from vlbench.plugins import Plugins
     from vlbench.runner.driver import Prepared
@@ -70,7 +72,10 @@ def check_early(
     for task in tasks:
         if task not in baselines:
             raise UsageError(f"there is no baseline of {task} (there are: {', '.join(baselines)})")
-    prepared = prepare(model, tasks, options, plugins, reporter)
+    try:
+        prepared = prepare(model, tasks, options, plugins, reporter)
+    except Exception as error:
+        return check_results(dict.fromkeys(tasks, why_failed(error)), baselines, rules)
     checks: list[Check] = []
     todo = []
     for run in prepared.runs:
@@ -90,13 +95,7 @@ def check_early(
 def _executing(prepared: Prepared, options: RunOptions, reporter: Reporter) -> Iterator[Execution]:
     """Open engine and journal; the journal goes when the checks are done, and a killed check resumes from it."""
     adapter, engine = prepared.finished.adapter, prepared.engine
-    identity = content_key(
-        "early",
-        prepared.finished.fingerprint,
-        adapter.dtype,
-        options.seed,
-        sorted(run.signature for run in prepared.runs),
-    )
+    identity = content_key("early", prepared.finished.identity(prepared.runs))
     path = options.output / ".journal" / f"{identity[:32]}.records"
 
     def waiting() -> None:
@@ -128,7 +127,8 @@ def _followed(run: TaskRun, found: Baseline, rule: Rule, model: str) -> Followed
                 f"--early-stop cannot follow {metric} of {run.task.name}: it is no mean of scores of single samples"
             )
         _check_reach(there, metric)
-    return Followed(run, rule, metric, kept)
+    rows = {against: run.task.followed(scored.rows, metric) for against, scored in kept.items()}
+    return Followed(run, rule, metric, {against: Scored(one.result, rows[against]) for against, one in kept.items()})
 
 
 def _scores(rows: Sequence[SampleRow], metric: str) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -178,16 +178,19 @@ def _follow(execution: Execution, followed: Followed, model: str, seed: int, max
 
 def _answers(execution: Execution, followed: Followed, places: Sequence[int]) -> list[SampleRow]:
     run, expected = followed.run, next(iter(followed.kept.values())).rows
-    subset = dataclasses.replace(run.dataset, samples=tuple(run.dataset.samples[place] for place in places))
+    rounds = run.task.rounds_of(run.dataset, run.protocol, followed.metric, places)
     try:
-        rows = execution.drive([(run, run.task.rounds(subset, run.protocol))])[run.task.name]
-    except VlbenchError:
-        raise
+        rows = execution.drive([(run, rounds)])[run.task.name]
     except Exception as error:  # the model's own code: that it broke is the finding
-        raise EvaluationFailed(f"{type(error).__name__}: {' '.join(str(error).split())}") from error
+        raise EvaluationFailed(why_failed(error)) from error
     if [row.sample_id for row in rows] != [expected[place].sample_id for place in places]:
         raise NotComparable(f"the samples of {run.task.name} are not those of the baseline")
-    _check_reach(_scores([row for row in rows if followed.metric in row.scores], followed.metric), followed.metric)
+    metric = followed.metric
+    if any(
+        metric in expected[place].scores and metric not in row.scores for row, place in zip(rows, places, strict=True)
+    ):
+        raise UsageError(f"--early-stop cannot follow {metric} of {run.task.name}: it is not scored sample by sample")
+    _check_reach(_scores([row for row in rows if metric in row.scores], metric), metric)
     return rows
 
 

@@ -102,14 +102,20 @@ def _check(against: str, kept: Scored, current: Scored, rule: Rule, max_failures
         return Check(result.task.name, against, metric, rule, verdict, reason, models, drop, len(current.rows), count)
 
     if result.samples.failed > max_failures:
-        return say(Verdict.FAILED, f"{result.samples.failed} samples failed; the first: {result.samples.failures[0]}")
+        first = next(iter(result.samples.failures), "not named")
+        return say(Verdict.FAILED, f"{result.samples.failed} samples failed; the first: {first}")
     try:
-        rows = paired_rows((kept.result, kept.rows), (result, current.rows))
+        drop = measure(kept, current, rule)[1]
     except NotComparable as error:
         return say(Verdict.NOT_COMPARABLE, str(error))
+    return say(judge(drop, rule.max_drop), "", drop)
+
+
+def measure(kept: Scored, current: Scored, rule: Rule) -> tuple[str, Drop]:
+    """Return the metric of a rule and its drop from ``kept``; raises ``NotComparable`` for other samples."""
+    metric = rule.metric or kept.result.primary_metric
+    rows = paired_rows((kept.result, kept.rows), (current.result, current.rows))
     metric_value(kept.result, metric)
     if rule.estimand == BENCHMARK:
-        drop = benchmark_drop(kept.result, result, metric)
-    else:
-        drop = population_drop(kept.result, (kept.rows, rows), metric, rule.alpha)
-    return say(judge(drop, rule.max_drop), "", drop)
+        return metric, benchmark_drop(kept.result, current.result, metric)
+    return metric, population_drop((kept.result, current.result), (kept.rows, rows), metric, rule.alpha)

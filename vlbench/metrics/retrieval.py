@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vlbench.spill import scratch
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
@@ -26,7 +28,9 @@ if TYPE_CHECKING:
     Flags = npt.NDArray[np.bool_]
 
 STRIP_ELEMENTS = 1 << 24
-"""Scores held at once: 64 MiB of float32."""
+"""Scores held at once: 64 MiB of float32, or more where that would be less than ``STRIP_QUERIES`` queries."""
+STRIP_QUERIES = 128
+"""A product of fewer queries reads the gallery from memory more often than it computes."""
 NORMALISED_AT_ONCE = 1 << 14
 
 
@@ -100,6 +104,12 @@ def normalise(vectors: npt.ArrayLike) -> Floats:
     return units
 
 
+def taken(vectors: Floats, rows: Ints) -> Floats:
+    """Return the ``rows`` of ``vectors``, outside of memory if they are many."""
+    # "clip" takes without a buffer as large as the outcome.
+    return np.take(vectors, rows, axis=0, out=scratch((len(rows), vectors.shape[1])), mode="clip")
+
+
 @dataclass(frozen=True)
 class Distinct:
     """Vectors without repetition: ``rows[index]`` are the original ones."""
@@ -122,10 +132,17 @@ class Distinct:
             index[i] = first.setdefault(key, len(first))
             if index[i] == len(keep):
                 keep.append(i)
-        return cls(vectors if len(keep) == len(vectors) else vectors[keep], index)
+        if len(keep) == len(vectors):
+            return cls(vectors, index)
+        return cls(taken(vectors, np.array(keep, dtype=np.int64)), index)
 
 
-def strips(queries: Floats, gallery: Floats, elements: int = STRIP_ELEMENTS) -> Iterator[tuple[Ints, Floats]]:
+def strip_queries(items: int) -> int:
+    """Return how many queries are scored at once against a gallery of ``items``."""
+    return max(STRIP_QUERIES, STRIP_ELEMENTS // max(1, items))
+
+
+def strips(queries: Floats, gallery: Floats, elements: int | None = None) -> Iterator[tuple[Ints, Floats]]:
     """Yield all scores in strips: the numbers of the queries (b,) and their scores (b, m), equal rows tying exactly.
 
     ``queries`` (n, d) and ``gallery`` (m, d) are unit vectors; strips do not come in the order of the queries. A strip
@@ -134,7 +151,7 @@ def strips(queries: Floats, gallery: Floats, elements: int = STRIP_ELEMENTS) -> 
     left, right = Distinct.of(queries), Distinct.of(gallery)
     order = np.argsort(left.index, kind="stable")
     bounds = np.searchsorted(left.index[order], np.arange(len(left.rows) + 1))
-    block = max(1, elements // max(1, len(gallery)))
+    block = max(1, elements // max(1, len(gallery))) if elements else strip_queries(len(gallery))
     products = np.empty((min(block, len(left.rows)), len(right.rows)), dtype=np.float32)
     for start in range(0, len(left.rows), block):
         stop = min(start + block, len(left.rows))
@@ -151,7 +168,7 @@ def strips(queries: Floats, gallery: Floats, elements: int = STRIP_ELEMENTS) -> 
 
 
 def scored_rows(
-    queries: Floats, gallery: Floats, asked: Ints, items: Ints, elements: int = STRIP_ELEMENTS
+    queries: Floats, gallery: Floats, asked: Ints, items: Ints, elements: int | None = None
 ) -> Iterator[tuple[int, Floats]]:
     """Yield the number of each query ``asked``, in no order, with its scores of the gallery ``items``.
 
@@ -168,7 +185,7 @@ def retrieval_ranks(
     *,
     query_valid: Flags | None = None,
     gallery_valid: Flags | None = None,
-    elements: int = STRIP_ELEMENTS,
+    elements: int | None = None,
 ) -> Ranks:
     """Rank the gallery for every query by the product of the vectors.
 
@@ -205,7 +222,7 @@ class Search:
         positives: Sequence[Sequence[int]],
         query_valid: Flags | None = None,
         gallery_valid: Flags | None = None,
-        elements: int = STRIP_ELEMENTS,
+        elements: int | None = None,
     ) -> None:
         """Leave out what is not valid."""
         n, m = len(queries), len(gallery)
@@ -229,8 +246,8 @@ class Search:
         candidates = np.full((self._n, top), -1, dtype=np.int64)
         candidate_ties = np.zeros(self._n, dtype=np.int64)
         first = np.full(self._n, -1, dtype=np.int64)
-        gallery = self._gallery if len(self._items) == self._m else self._gallery[self._items]
-        queries = self._queries if len(self._asked) == self._n else self._queries[self._asked]
+        gallery = self._gallery if len(self._items) == self._m else taken(self._gallery, self._items)
+        queries = self._queries if len(self._asked) == self._n else taken(self._queries, self._asked)
         for part, scores in strips(queries, gallery, self._elements):
             for i, row in zip(self._asked[part].tolist(), scores, strict=True):
                 positive_scores = row[self._positives[i]]

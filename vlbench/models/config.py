@@ -45,8 +45,8 @@ class ModelConfig:
 
     ``stem`` are the channels of the stride-2 convolutions before the last one, which has ``width``.
 
-    ``tags`` names the outputs of the tagging head; ``tasks`` lists what the checkpoint was trained to answer, which
-    decides its capabilities.
+    ``tags`` names the outputs of the tagging head, ``answers`` those of the answering head; ``objectives`` lists what
+    the checkpoint was trained to answer, which decides its capabilities.
     """
 
     vocabulary: int
@@ -64,6 +64,7 @@ class ModelConfig:
     image_positions: str = "learned"
     dropout: float = 0.0
     tags: tuple[str, ...] = ()
+    answers: tuple[str, ...] = ()
     objectives: tuple[str, ...] = ()
     trained_on: tuple[str, ...] = ()
     model_type: str = field(default=MODEL_TYPE)

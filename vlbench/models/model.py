@@ -52,6 +52,14 @@ class VisionLanguageModel(nn.Module):
         self.tag_head = nn.Linear(width, len(config.tags)) if config.tags else None
         if self.tag_head is not None:
             nn.init.constant_(self.tag_head.bias, -6.0)
+        self.answer_head = self.new_answer_head() if config.answers else None
+
+    def new_answer_head(self) -> nn.Sequential:
+        """Return a head with random weights over ``config.answers``, each of which begins as likely as one of them."""
+        width, answers = self.config.width, len(self.config.answers)
+        last = nn.Linear(width, answers)
+        nn.init.constant_(last.bias, -math.log(answers))
+        return nn.Sequential(nn.Linear(width, width), nn.GELU(), last)
 
     def encode_image(self, pixels: torch.Tensor) -> torch.Tensor:
         """Return image tokens (b, grid * grid, width)."""
@@ -125,6 +133,14 @@ class VisionLanguageModel(nn.Module):
             return self.scale() * (texts * functional.normalize(self.embed_image(image), dim=-1)).sum(dim=-1)
         fused = self.fuse(ids, bidirectional_mask(lengths, ids.shape[1]), image, boxes)
         logits: torch.Tensor = self.choice_head(fused[:, 0])[:, 0]
+        return logits
+
+    def answer(self, ids: torch.Tensor, lengths: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
+        """Return logits (b, answers) of the answers of the vocabulary to questions ``ids``."""
+        if self.answer_head is None:
+            raise ValueError("the model has no answers")
+        fused = self.fuse(ids, bidirectional_mask(lengths, ids.shape[1]), image)
+        logits: torch.Tensor = self.answer_head(fused[:, 0])
         return logits
 
     def fill(self, ids: torch.Tensor, lengths: torch.Tensor, image: torch.Tensor) -> torch.Tensor:

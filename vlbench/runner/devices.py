@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from vlbench.adapter import Adapter, LoadOptions
     from vlbench.plugins import Plugins
     from vlbench.resolve import ResolvedModel
+    from vlbench.runner.crew import Crew
     from vlbench.runner.engine import Engine
     from vlbench.runner.options import RunOptions
     from vlbench.runner.progress import Reporter
@@ -56,16 +57,26 @@ def open_engine(
     model: str, resolved: ResolvedModel, load: LoadOptions, options: RunOptions, plugins: Plugins, reporter: Reporter
 ) -> tuple[Engine, Adapter]:
     """Return the engine that ``options`` ask for, and the loaded model or, with workers, the portrait of it."""
-    from vlbench.runner.crew import Processes
     from vlbench.runner.engine import LocalEngine
     from vlbench.runner.leased import LeasedEngine
 
     devices = pick_devices(options.device, options.num_workers)
-    if len(devices) == 1:
+    if options.engine == "local" and len(devices) == 1:
         adapter = resolved.load(load)
         return LocalEngine(adapter, options.workers), adapter
-    engine = LeasedEngine(Processes(workers(model, load, options, plugins, devices)), resolved.adapter, reporter)
+    crew = _crew(options.engine, workers(model, load, options, plugins, devices))
+    engine = LeasedEngine(crew, resolved.adapter, reporter)
     return engine, engine.portrait
+
+
+def _crew(engine: str, options: Sequence[WorkerOptions]) -> Crew:
+    if engine == "ray":
+        from vlbench.runner.ray_crew import RayCrew
+
+        return RayCrew(options)
+    from vlbench.runner.crew import Processes
+
+    return Processes(options)
 
 
 def workers(

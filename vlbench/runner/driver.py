@@ -22,24 +22,29 @@ from vlbench.errors import DataError, UnsupportedTask
 from vlbench.fingerprints import remembered_fingerprint
 from vlbench.leaderboard.store import write_result
 from vlbench.runner.devices import open_engine, pick_devices
+from vlbench.runner.growth import growth
 from vlbench.runner.identity import model_cache
 from vlbench.runner.journal import Journal
 from vlbench.runner.lock import exclusive
 from vlbench.runner.manifest import signature
 from vlbench.runner.options import RunOptions
+from vlbench.runner.profile import span
 from vlbench.runner.progress import Reporter, Silent
 from vlbench.runner.results import Finished, build_result, trained_on
 from vlbench.runner.rounds import Execution, TaskRun
 from vlbench.runner.scoring import attach_scoring_models, batch_sizes, score_rows
 from vlbench.runner.submission import remake_submission, save_submission
-from vlbench.types import content_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from matplotlib.figure import Figure
+
+    from vlbench.adapter import Adapter
     from vlbench.data.overlaps import Exposure
     from vlbench.plugins import Plugins
+    from vlbench.resolve import ResolvedModel
     from vlbench.result import Result
     from vlbench.runner.engine import Engine
     from vlbench.task import Protocol, Task
@@ -60,6 +65,12 @@ class RunReport:
     def failed_samples(self) -> int:
         """Number of samples that failed, over all tasks."""
         return sum(result.samples.failed for result in self.results)
+
+    def plot(self) -> Figure:
+        """Return the primary metrics over the tasks as a matplotlib figure (``vlbench[plot]``)."""
+        from vlbench.leaderboard.plots import plot_results
+
+        return plot_results(self.results)
 
     def _repr_html_(self) -> str:
         from vlbench.api import to_html
@@ -121,16 +132,14 @@ def prepare(model: str, tasks: Sequence[str], options: RunOptions, plugins: Plug
     check_output(options.output)
     runs = []
     for task, protocol in chosen:
-        dataset = load_dataset(task, options.data, options.split, options.limit)
+        with span("load data", task=task.name):
+            dataset = load_dataset(task, options.data, options.split, options.limit)
         runs.append(open_run(task, protocol, dataset, options.limit, reporter))
     check_images(runs, options.allow_missing, reporter)
     attach_scoring_models(runs, plugins, load.device, options.seed)
-    engine, adapter = open_engine(model, resolved, load, options, plugins, reporter)
-    for note in adapter.notes():
-        reporter.warn(note)
-    if adapter.random_weights:
-        reporter.warn(f"{model} has random weights: its scores say nothing about a trained model")
-    tell_exposure(model, trained_on(resolved, adapter), runs, reporter)
+    with span("load model", model=model):
+        engine, adapter = open_engine(model, resolved, load, options, plugins, reporter)
+    tell_model(resolved, adapter, runs, reporter)
     finished = Finished(resolved, adapter, remembered_fingerprint(adapter), options)
     return Prepared(finished, engine, runs, unsupported)
 
@@ -193,6 +202,15 @@ def open_run(
     return TaskRun(task, protocol, dataset, signature(task, dataset, protocol, limit), limit)
 
 
+def tell_model(resolved: ResolvedModel, adapter: Adapter, runs: Sequence[TaskRun], reporter: Reporter) -> None:
+    """Warn of what a reader of a model's numbers must know."""
+    for note in adapter.notes():
+        reporter.warn(note)
+    if adapter.random_weights:
+        reporter.warn(f"{resolved.name} has random weights: its scores say nothing about a trained model")
+    tell_exposure(resolved.name, trained_on(resolved, adapter), runs, reporter)
+
+
 def tell_exposure(model: str, seen: Sequence[str], runs: Sequence[TaskRun], reporter: Reporter) -> None:
     """Warn of tasks whose numbers are not zero-shot: the model was trained on their dataset, or on its images."""
     found: dict[Exposure, list[str]] = {}
@@ -246,11 +264,7 @@ def _run_all(
 ) -> tuple[list[Result], set[str]]:
     """Run what has no finished result yet; another process at the same run is waited for."""
     adapter, options = finished.adapter, finished.options
-    signatures = sorted(run.signature for run in runs)
-    identity = content_key(
-        finished.fingerprint, finished.settings(), adapter.dtype, adapter.preprocessing(), signatures
-    )
-    journal_path = options.output / ".journal" / f"{identity[:32]}.records"
+    journal_path = options.output / ".journal" / f"{finished.identity(runs)[:32]}.records"
 
     def waiting() -> None:
         reporter.say("the same run is under way in another process; waiting for it")
@@ -289,7 +303,8 @@ def _run_todo(
     adapter, cached = finished.adapter, finished.options.cache
     try:
         with model_cache(adapter, finished.fingerprint, cached, reporter) as cache:
-            execution = Execution(engine, journal, reporter, adapter.logit_scale, cache)
+            grown = growth(engine, adapter, finished.fingerprint, finished.options.batch_size)
+            execution = Execution(engine, journal, reporter, adapter.logit_scale, cache, grown)
             rows = execution.run(runs)
         scored = score_rows(runs, rows, journal.path, reporter, finished.options.workers, cached)
     finally:
@@ -299,7 +314,9 @@ def _run_todo(
     counters = dataclasses.replace(execution.counters.plus(scored.counters), wall_seconds=time.perf_counter() - started)
     for run in runs:
         options = finished.options
-        result = build_result(finished.result(run), run, rows[run.task.name], counters, options.bootstrap, options.seed)
+        known, scores = finished.result(run), rows[run.task.name]
+        with span("aggregate", task=run.task.name):
+            result = build_result(known, run, scores, counters, options.bootstrap, options.seed)
         # The submission comes first, so that a result of a split without answers never lacks it.
         save_submission(finished.options.output, run, result, rows[run.task.name], reporter)
         write_result(finished.options.output, result, rows[run.task.name])

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from vlbench.errors import DataError, EvaluationFailed
 from vlbench.runner.execute import execute
+from vlbench.runner.profile import span
 from vlbench.types import Failure, ImageRef, Request, Response
 
 if TYPE_CHECKING:
@@ -89,13 +90,20 @@ class LocalEngine:
         """Start ``workers`` threads (default: one a core, at most 8)."""
         self._adapter = adapter
         self._pool = ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1), thread_name_prefix="vlbench-prepare")
-        self._images = _Images(lambda image: adapter.prepare_image(image.load()))
+        self._images = _Images(self._prepare_image)
+
+    def _prepare_image(self, image: ImageRef) -> Any:
+        with span("decode", image=image.name):
+            decoded = image.load()
+        with span("prepare image"):
+            return self._adapter.prepare_image(decoded)
 
     def _prepare(self, request: Request) -> tuple[Any, bool] | Failure:
         """Return the prepared request and whether its text is cut, or the failure of this one request."""
         try:
             images = tuple(self._images.get(image) for image in request.image_refs)
-            return self._adapter.prepare(request, images), self._adapter.truncates(request)
+            with span("prepare request"):
+                return self._adapter.prepare(request, images), self._adapter.truncates(request)
         except (DataError, OSError, ValueError) as error:
             return Failure(" ".join(str(error).split()))
         except MemoryError:
@@ -111,15 +119,26 @@ class LocalEngine:
                 ahead.append((batch, [self._pool.submit(self._prepare, request) for request in batch.requests]))
             batch, futures = ahead.popleft()
             started = time.perf_counter()
-            prepared = [future.result() for future in futures]
+            with span("wait"):
+                prepared = [future.result() for future in futures]
             yield from self._compute(batch, prepared, time.perf_counter() - started)
+
+    def seconds(self, batch: Batch) -> float | None:
+        """Return how long the device takes for ``batch``, whose answers are lost; None where it does not fit."""
+        prepared = [future.result() for future in [self._pool.submit(self._prepare, r) for r in batch.requests]]
+        started = time.perf_counter()
+        with contextlib.suppress(MemoryError), inference_mode():
+            execute(self._adapter, batch.capability, prepared)
+            return time.perf_counter() - started
+        free_device_memory()
+        return None
 
     def _compute(
         self, batch: Batch, prepared: Sequence[tuple[Any, bool] | Failure], waited: float
     ) -> Iterator[BatchDone | BatchSplit]:
         started = time.perf_counter()
         try:
-            with inference_mode():
+            with inference_mode(), span("device", capability=batch.capability, requests=len(batch.requests)):
                 responses = execute(self._adapter, batch.capability, prepared)
         except MemoryError as error:
             if len(batch.requests) == 1:

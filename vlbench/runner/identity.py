@@ -7,16 +7,13 @@ it: weights, how the modules are put together, preprocessing, dtype, arguments, 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import inspect
 import platform
 import sys
-from functools import cache
-from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vlbench.adapter import Adapter
+from vlbench.fingerprints import code_digest
 from vlbench.runner.cache import ModelCache, ResponseCache, size_bound
 from vlbench.runner.manifest import environment
 from vlbench.types import content_key
@@ -27,9 +24,6 @@ if TYPE_CHECKING:
     import torch
 
     from vlbench.runner.progress import Reporter
-
-COMPUTING = ("vlbench", "vlbench.adapters", "vlbench.models", "vlbench.runner")
-"""Packages whose code makes responses."""
 
 
 @contextlib.contextmanager
@@ -64,7 +58,7 @@ def cache_identity(adapter: Adapter, fingerprint: str) -> str | None:
         adapter.dtype,
         dict(sorted(arguments.items())),
         options.seed,
-        _code(type(adapter).__mro__),
+        code_digest(type(adapter).__mro__),
         environment(adapter.device)["packages"],
         platform.python_version(),
         device_kind(adapter.device),
@@ -98,21 +92,6 @@ def _plain(value: Any) -> object:
     if hasattr(value, "to_dict"):
         return _plain(value.to_dict())
     return f"{value.__module__}.{value.__qualname__}" if inspect.isroutine(value) else None
-
-
-@cache
-def _code(classes: tuple[type, ...]) -> str:
-    """Return a digest of the code: the harness's own, and the files of the adapter's classes."""
-    files = {path for name in COMPUTING for place in import_module(name).__path__ for path in Path(place).glob("*.py")}
-    for base in classes:
-        module = sys.modules.get(base.__module__)
-        if module is not None and getattr(module, "__file__", None):
-            files.add(Path(str(module.__file__)))
-    digest = hashlib.sha256()
-    for path in sorted(files):
-        digest.update(f"{path.name}\n".encode())
-        digest.update(path.read_bytes() if path.is_file() else b"")
-    return digest.hexdigest()
 
 
 def device_kind(device: str) -> str:

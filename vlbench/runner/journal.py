@@ -61,6 +61,15 @@ class Journal:
         """Record that a batch did not fit into memory and is made in halves."""
         self._records.put(f"split:{batch.key}", _SPLIT)
 
+    def batch_size(self, capability: str) -> int | None:
+        """Return the size that was frozen for ``capability``, or None."""
+        stored = self._records.get(f"size:{capability}")
+        return None if stored is None else int(stored)
+
+    def freeze_batch_size(self, capability: str, size: int) -> None:
+        """Record the size that wins over the header's from now on."""
+        self._records.put(f"size:{capability}", str(size).encode())
+
     def close(self) -> None:
         """Close the file."""
         self._records.close()

@@ -18,8 +18,8 @@ class RunOptions:
 
     A text is a folder, ``hub``, ``hf:org/name[@revision]`` or ``wds:FOLDER-or-URL``. ``bootstrap`` is the number of
     draws behind the 95 % intervals; 0: none. ``cache``: take answers of earlier runs, and keep those of this one.
-    ``device`` may name several devices by commas, or one for ``num_workers`` workers; how many there are does not
-    identify a result.
+    ``engine`` is ``local`` or ``ray``; ``device`` may name several devices by commas, or one for ``num_workers``
+    workers. Neither engine nor number identifies a result.
     """
 
     data: Path | str | None = None
@@ -33,6 +33,7 @@ class RunOptions:
     bootstrap: int = DRAWS
     workers: int | None = None
     cache: bool = True
+    engine: str = "local"
     num_workers: int | None = None
     output: Path = Path("vlbench-results")
     allow_missing: bool = False

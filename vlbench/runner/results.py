@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from vlbench.errors import DataError
 from vlbench.leaderboard.store import stem
 from vlbench.result import ModelInfo, Result, SampleCounts, TaskInfo, read_result
 from vlbench.runner.manifest import Counters, environment
 from vlbench.stats import DRAWS
 from vlbench.stats.bootstrap import with_intervals
+from vlbench.types import content_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -49,6 +51,13 @@ class Finished:
             },
         }
 
+    def identity(self, runs: Sequence[TaskRun]) -> str:
+        """Return the digest of all that answers to ``runs`` depend on, by which a journal belongs to a run."""
+        signatures = sorted(run.signature for run in runs)
+        return content_key(
+            self.fingerprint, self.settings(), self.adapter.dtype, self.adapter.preprocessing(), signatures
+        )
+
     def model_info(self) -> ModelInfo:
         """Describe the model as loaded."""
         return ModelInfo(
@@ -79,7 +88,10 @@ class Finished:
         path = self.options.output / f"{stem(self.result(run))}.json"
         if not path.is_file():
             return None
-        result = read_result(path)
+        try:
+            result = read_result(path)
+        except DataError as error:
+            raise DataError(f"{error}; remove it, and the same command makes it again") from error
         return result if result.samples.failed == 0 and not result.unfinished else None
 
 

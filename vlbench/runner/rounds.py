@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,11 +12,15 @@ from vlbench.runner.engine import BatchDone, BatchSplit, Engine
 from vlbench.runner.interrupts import deferred
 from vlbench.runner.manifest import Counters
 from vlbench.runner.plan import Batch, plan
+from vlbench.runner.profile import span
+from vlbench.spill import Spill
+from vlbench.types import Embedding
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from vlbench.runner.cache import ModelCache
+    from vlbench.runner.growth import Growth
     from vlbench.runner.journal import Journal
     from vlbench.runner.progress import Reporter
     from vlbench.runner.scoring import ScoringModel
@@ -65,14 +70,17 @@ class Execution:
         reporter: Reporter,
         logit_scale: float,
         cache: ModelCache | None = None,
+        growth: Growth | None = None,
     ) -> None:
         """Start with no answers; ``counters`` tell afterwards what was computed, replayed and cached."""
         self._cache = cache
+        self._growth = growth
         self._engine = engine
         self._journal = journal
         self._reporter = reporter
         self._logit_scale = logit_scale
         self._answers: dict[str, Response] = {}
+        self._spill = Spill()
         self.counters = Counters(journal_records_dropped=journal.dropped)
         if journal.dropped:
             reporter.warn(f"{journal.dropped} corrupt journal records dropped; their batches run again")
@@ -90,7 +98,8 @@ class Execution:
             still: list[tuple[TaskRun, Rounds, Sequence[Request]]] = []
             for run, rounds, requests in asking:
                 try:
-                    still.append((run, rounds, rounds.send(self._combined(run, requests))))
+                    with span("score", task=run.task.name):
+                        still.append((run, rounds, rounds.send(self._combined(run, requests))))
                 except StopIteration as stop:
                     rows[run.task.name] = stop.value
             asking = still
@@ -104,14 +113,17 @@ class Execution:
             for request in requests:
                 native.extend(expander.expand(request))
         images = {id(image): image for request in native for image in request.image_refs}
-        with ThreadPoolExecutor(HASH_THREADS) as pool:
+        with span("hash images", images=len(images)), ThreadPoolExecutor(HASH_THREADS) as pool:
             list(pool.map(lambda image: image.key, images.values()))
         return [request for request in native if request.key not in self._answers]
 
     def _compute(self, requests: Sequence[Request]) -> None:
         """Answer ``requests`` from the journal or the engine; every batch is durable before the next is taken."""
         sizes: Mapping[str, int] = self._journal.header["batch_sizes"]
-        planned = [part for batch in plan(requests, sizes.__getitem__) for part in self._journal.resolve(batch)]
+        if self._growth is not None:
+            sizes = self._growth.sizes(requests, self._journal)
+        with span("plan", requests=len(requests)):
+            planned = [part for batch in plan(requests, sizes.__getitem__) for part in self._journal.resolve(batch)]
         todo: list[Batch] = []
         for batch in planned:
             stored = self._journal.responses(batch)
@@ -134,11 +146,15 @@ class Execution:
         """Make an event durable, then count it."""
         if not isinstance(event, BatchDone):
             self._journal.split(event.batch)
+            if self._growth is not None:
+                self._growth.back_off(event.batch)
             self.counters.batches_split += 1
             return
-        self._journal.finished(event.batch, event.responses)
+        with span("journal"):
+            self._journal.finished(event.batch, event.responses)
         if self._cache is not None:
-            self._cache.put(event.batch, event.responses)
+            with span("keep in cache"):
+                self._cache.put(event.batch, event.responses)
         self._take(event.batch, event.responses)
         self.counters.batches_computed += 1
         self.counters.requests_computed += len(event.responses)
@@ -158,6 +174,8 @@ class Execution:
 
     def _take(self, batch: Batch, responses: Sequence[Response]) -> None:
         for request, response in zip(batch.requests, responses, strict=True):
+            if isinstance(response, Embedding):
+                response = dataclasses.replace(response, vector=self._spill.keep(response.vector))
             self._answers[request.key] = response
 
     def _combined(self, run: TaskRun, requests: Sequence[Request]) -> dict[str, Response]:

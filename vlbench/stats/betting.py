@@ -63,13 +63,14 @@ def capital(units: Units, bound: float, gap: float) -> Doubles:
     values = units.sums - bound * units.sizes
     seen = len(values)
     before = np.concatenate(([0.0], np.cumsum(values)[:-1])) if seen else values
-    mean_size = float(units.sizes.mean()) if seen else 1.0
     if units.images is None:
         rest, scale = np.zeros(seen), np.ones(seen)
+        # Of the images before each and a made-up one: a bet that knew of later ones would be none.
+        mean_size = np.cumsum(np.concatenate(([units.largest], units.sizes)))[:seen] / (1.0 + np.arange(seen))
     else:
         left = units.images - np.arange(seen, dtype=np.float64)
         rest, scale = -before / left, units.images / left
-        mean_size = (units.samples or units.images) / units.images
+        mean_size = np.full(seen, (units.samples or units.images) / units.images)
     excess = values - rest
     counts = np.arange(seen, dtype=np.float64)
     # The spread of what came before; one made-up value of a fifth of the range keeps the first bets small.

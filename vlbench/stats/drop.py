@@ -1,8 +1,9 @@
 """How far a metric dropped from a baseline, with one-sided bounds.
 
 The drop is baseline less current, so that more is worse; for metrics of which less is better it is the other way round.
-Each bound is missed with a chance of ``alpha`` at most: a true drop is either above what is tolerated or not, so that a
-verdict by one bound is wrong with that chance.
+Each bound is missed with a chance of about ``alpha``: a true drop is either above what is tolerated or not, so that a
+verdict by one bound is wrong with that chance. Where few images differ the bootstrap has too little spread and the
+chance is greater (docs/ci.md has figures).
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def metric_value(result: Result, metric: str) -> float:
 
 
 def population_drop(
-    baseline: Result,
+    results: tuple[Result, Result],
     rows: tuple[Sequence[SampleRow], Sequence[SampleRow]],
     metric: str,
     alpha: float,
@@ -55,15 +56,17 @@ def population_drop(
 ) -> Drop:
     """Return the drop for the population behind the images, with bounds by paired bootstrap over images.
 
-    ``rows`` are those of the baseline and of the current result, in one order.
+    ``results`` are the baseline and the current one, ``rows`` theirs in one order. Raises ``UsageError`` where the
+    rows do not give the values of both: at 1 every kind of mean agrees, and one alone tells little.
     """
+    baseline = results[0]
     samples = Samples.paired(*rows)
     half = samples.count // 2
     first = np.concatenate((np.ones(half), np.zeros(half)))
-    known = metric_value(baseline, metric)
-    for estimator, columns in estimators(samples, {metric: known}, first):
+    values = np.array([metric_value(result, metric) for result in results])
+    for estimator, columns in estimators(samples, {metric: values}, np.stack((first, 1.0 - first))):
         column = int(columns[0])
-        one, two = estimator.compute(np.stack((first, 1.0 - first)))[:, column].tolist()
+        one, two = values.tolist()
         sign = drop_sign(baseline, metric)
         drops = sign * bootstrapped(estimator, half, draws, baseline.signature)[:, column]
         low, high = np.nanquantile(drops, [alpha, 1.0 - alpha]).tolist()

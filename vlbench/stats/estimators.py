@@ -9,13 +9,16 @@ aggregated in a way that is not known here has no interval, never a wrong one.
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vlbench.errors import UsageError
 from vlbench.metrics.caption_statistics import corpus_from_statistics, stack_statistics
+from vlbench.plugins import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,6 +34,11 @@ _SAME = 1e-9
 _RECALLS = tuple(f"{way}_recall@{k}" for way in ("image_to_text", "text_to_image") for k in (1, 5, 10))
 _MACRO_SCORES = {"mean_per_class_recall": "accuracy@1"}
 """Means over classes that have another name than the score that they average."""
+_SUMMED = ("Bleu_", "METEOR")
+"""Metrics of a corpus that are no means of what its images score."""
+MOST_NUMBERS = 8
+"""A column of more different whole numbers is grouped by ranges."""
+RANGES = " (range)"
 
 
 class Samples:
@@ -57,9 +65,16 @@ class Samples:
 
     @cached_property
     def slices(self) -> dict[str, npt.NDArray[np.object_]]:
-        """Columns to group by, as texts; None where a row has no such column."""
+        """Columns of the rows, and those of ``groupings``, as texts; None where a row has no such column."""
         kinds = dict.fromkeys(kind for row in self.rows for kind in row.slices)
-        return {kind: np.array([_text(row.slices.get(kind)) for row in self.rows], dtype=object) for kind in kinds}
+        raw = {kind: np.array([_text(row.slices.get(kind)) for row in self.rows], dtype=object) for kind in kinds}
+        return raw | self.groupings
+
+    @cached_property
+    def groupings(self) -> dict[str, npt.NDArray[np.object_]]:
+        """Columns to group by, as texts: each column of the rows, but one of many whole numbers in four ranges."""
+        kinds = dict.fromkeys(kind for row in self.rows for kind in row.slices)
+        return dict(_grouping(kind, [row.slices.get(kind) for row in self.rows]) for kind in kinds)
 
     def scores(self, name: str) -> Doubles:
         """Return a score of each row, NaN where it has none."""
@@ -73,6 +88,39 @@ class Samples:
     def where(self, kind: str, part: str) -> npt.NDArray[np.bool_]:
         """Tell of which rows column ``kind`` is ``part``."""
         return np.asarray(self.slices[kind] == part, dtype=np.bool_)
+
+
+def check_column(samples: Samples, kind: str, task: str) -> None:
+    """Raise ``UsageError`` where the samples of ``task`` have no column ``kind`` to group by."""
+    if kind not in samples.groupings:
+        there = ", ".join(samples.groupings) or "none"
+        close = nearest(kind, samples.groupings)
+        raise UsageError(f"the samples of {task} have no column {kind!r}{close} (there are: {there})")
+
+
+def slice_means(
+    samples: Samples, metric: str, kinds: Sequence[str], mine: npt.NDArray[np.bool_], most: int
+) -> dict[str, float]:
+    """Return the mean score of rows ``mine`` (n,) in each part of the columns ``kinds`` that have 2 to ``most``.
+
+    The names are ``metric/kind/part``, parts in natural order. A metric that is no score of single rows has none.
+    """
+    if metric not in samples.score_names:
+        return {}
+    scores = samples.scores(metric)
+    scored = mine & ~np.isnan(scores)
+    values = {}
+    for kind in kinds:
+        column = samples.groupings[kind]
+        parts = sorted({part for part in column[scored] if part is not None}, key=_natural)
+        for part in parts if 2 <= len(parts) <= most else ():
+            values[f"{metric}/{kind}/{part}"] = float(scores[scored & (column == part)].mean())
+    return values
+
+
+def _natural(text: str) -> list[tuple[int, str]]:
+    """Return a key that puts 4-6 before 10-12."""
+    return [(int(run), "") if run.isdecimal() else (0, run) for run in re.split(r"(\d+)", text)]
 
 
 @dataclass(frozen=True)
@@ -92,21 +140,18 @@ class Estimator:
 
 
 def estimators(
-    samples: Samples, values: Mapping[str, float], at: Doubles | None = None
+    samples: Samples, values: Mapping[str, float | Doubles], at: Doubles | None = None
 ) -> list[tuple[Estimator, Ints]]:
     """Return estimators with the columns that reproduce ``values``, each metric once at most.
 
-    ``at`` (c,) are the weights under which they must do so, by default 1 for every image.
+    ``at`` (c,) are the weights under which they must do so, by default 1 for every image; of several (b, c) the values
+    are (b,).
     """
     left = dict(values)
     chosen = []
     for estimator in _offers(samples, left):
-        found = estimator.compute((np.ones(samples.count) if at is None else at)[None])[0]
-        keep = [
-            i
-            for i, name in enumerate(estimator.names)
-            if name in left and math.isclose(found[i], left[name], rel_tol=_SAME, abs_tol=_SAME)
-        ]
+        found = estimator.compute(np.atleast_2d(np.ones(samples.count) if at is None else at))
+        keep = [i for i, name in enumerate(estimator.names) if name in left and _same(found[:, i], left[name])]
         if keep:
             chosen.append((estimator, np.array(keep, dtype=np.int64)))
             for i in keep:
@@ -114,7 +159,12 @@ def estimators(
     return chosen
 
 
-def _offers(samples: Samples, left: Mapping[str, float]) -> Iterator[Estimator]:
+def _same(found: Doubles, known: float | Doubles) -> bool:
+    pairs = zip(found.tolist(), np.broadcast_to(known, found.shape).tolist(), strict=True)
+    return all(math.isclose(one, other, rel_tol=_SAME, abs_tol=_SAME) for one, other in pairs)
+
+
+def _offers(samples: Samples, left: Mapping[str, float | Doubles]) -> Iterator[Estimator]:
     """Yield what may estimate the metrics that are ``left``, in the order of preference."""
     yield from _corpora(samples, list(left))
     columns = {name: column for name in left if (column := _column(samples, name)) is not None}
@@ -236,7 +286,11 @@ def _corpora(samples: Samples, names: Sequence[str]) -> Iterator[Estimator]:
     """Yield the metrics of captions of the whole corpus, and of the parts that ``CIDEr/domain/…`` names."""
     if not any("bleu_correct" in row.statistics for row in samples.rows[:1]):
         return
-    for kind, part in dict.fromkeys(_parts(name)[1:] for name in names):
+    # Another metric that every row has a score of is a mean, and much faster as one.
+    summed = [
+        parts for name in names if (parts := _parts(name))[0].startswith(_SUMMED) or parts[0] not in samples.score_names
+    ]
+    for kind, part in dict.fromkeys(parts[1:] for parts in summed):
         suffix = f"/{kind}/{part}" if kind else ""
         if suffix and kind not in samples.slices:
             continue
@@ -269,6 +323,27 @@ def _ratio(sums: Doubles, counts: Doubles) -> Doubles:
 
 def _sums(group: npt.NDArray[np.intp], values: Doubles, count: int) -> Doubles:
     return np.bincount(group, values, count).astype(np.float64)
+
+
+def _grouping(kind: str, values: Sequence[str | int | None]) -> tuple[str, npt.NDArray[np.object_]]:
+    """Return name and texts of the column to group by; a range of whole numbers has about a quarter of the rows.
+
+    >>> name, column = _grouping("objects", [*range(1, 13), None])
+    >>> name, list(dict.fromkeys(column))
+    ('objects (range)', ['1-3', '4-6', '7-9', '10-12', None])
+    """
+    numbers = [value for value in values if isinstance(value, int)]
+    distinct = np.unique(np.array(numbers, dtype=np.int64))
+    if len(distinct) <= MOST_NUMBERS or len(numbers) < sum(value is not None for value in values):
+        return kind, np.array([_text(value) for value in values], dtype=object)
+    edges = np.unique(np.quantile(numbers, (0.25, 0.5, 0.75), method="lower"))
+    place = {number: int(np.searchsorted(edges, number)) for number in distinct.tolist()}
+    ends: dict[int, list[int]] = {}
+    for number, group in place.items():
+        ends.setdefault(group, []).append(number)
+    names = {group: f"{own[0]}-{own[-1]}" if len(own) > 1 else f"{own[0]}" for group, own in ends.items()}
+    texts = [names[place[value]] if isinstance(value, int) else None for value in values]
+    return f"{kind}{RANGES}", np.array(texts, dtype=object)
 
 
 def _text(value: str | int | None) -> str | None:

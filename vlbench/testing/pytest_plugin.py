@@ -47,20 +47,15 @@ class Evaluated:
         where ``vlbench.toml`` would lie, at pytest's root.
         """
         __tracebackhide__ = True
-        from vlbench.gate.baseline import Scored, find_baselines
+        from vlbench.gate.baseline import find_baselines
         from vlbench.gate.reports import to_text
+        from vlbench.gate.results import of_report
         from vlbench.gate.rules import Rules, read_rules
         from vlbench.gate.verdict import Verdict, check_results, worst
-        from vlbench.leaderboard.samples import read_rows
-        from vlbench.leaderboard.store import samples_path, stem
 
         known = read_rules(self.rules) if self.rules.exists() else Rules()
-        scored = {
-            result.task.name: Scored(result, read_rows(samples_path(self.output / f"{stem(result)}.json")))
-            for result in self.results
-        }
         found = find_baselines(self.rules.parent / baselines)
-        checks = check_results(scored, found, known.override(**rule), max_failures)
+        checks = check_results(of_report(self.report, self.output, found), found, known.override(**rule), max_failures)
         if worst(checks) is not Verdict.PASS:
             pytest.fail(to_text(checks), pytrace=False)
 

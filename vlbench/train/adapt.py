@@ -12,20 +12,24 @@ from torch.nn import functional
 
 from vlbench.adapter import LoadOptions
 from vlbench.data.image_folder import load_image_folder
-from vlbench.errors import UnsupportedTask, UsageError
+from vlbench.errors import EvaluationFailed, UnsupportedTask, UsageError
+from vlbench.runner.execute import NOT_A_NUMBER
 from vlbench.task import Protocol
 from vlbench.tasks.zeroshot_classification import KS, ZeroshotClassification
 from vlbench.train.few_shot import CONTEXT, ContextPrompts, draw_shots, probe
 from vlbench.types import SampleRow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from vlbench.adapter import Adapter
     from vlbench.data.image_folder import LabelledImage, LabelledImages
     from vlbench.plugins import Plugins
     from vlbench.result import Result
     from vlbench.runner.options import RunOptions
+    from vlbench.runner.progress import Reporter
+    from vlbench.runner.results import Finished
+    from vlbench.runner.rounds import TaskRun
 
 METHODS = ("probe", "coop")
 BATCH = 64
@@ -53,20 +57,23 @@ def adapt(
     options: RunOptions,
     *,
     plugins: Plugins | None = None,
-    say: Callable[[str], None] = lambda _: None,
+    reporter: Reporter | None = None,
 ) -> list[Result]:
     """Learn from each number of ``shots`` a class of the train split, ``seeds`` times; write one result a number.
 
-    Raises ``UsageError`` for a method that is unknown, ``DataError`` where a class has too few images,
-    ``UnsupportedTask`` for a model that does not embed.
+    A result that is there already is taken. Raises ``UsageError`` for a method that is unknown, ``DataError`` where a
+    class has too few images, ``UnsupportedTask`` for a model that does not embed, ``EvaluationFailed`` where it does
+    so in something that is no number.
     """
     from vlbench.data.roots import open_root
     from vlbench.plugins import load_plugins
     from vlbench.resolve import resolve_model
     from vlbench.runner.devices import pick_device
-    from vlbench.runner.driver import check_output
+    from vlbench.runner.driver import check_output, tell_model
+    from vlbench.runner.progress import Silent
     from vlbench.runner.results import Finished
 
+    reporter = reporter or Silent()
     if method not in METHODS:
         raise UsageError(f"--method {method!r} is none of {', '.join(METHODS)}")
     task = FewShotClassification()
@@ -90,20 +97,38 @@ def adapt(
         raise UnsupportedTask(f"{method} needs {' and '.join(sorted(needed))}; {model} does not offer it")
     check_output(options.output)
     adapter = resolved.load(load)
+    runs = {k: _run(task, test, method, f"{k}", f"{seeds}", train.fingerprint, options.limit) for k in shots}
+    tell_model(resolved, adapter, list(runs.values())[:1], reporter)
+    finished = Finished(resolved, adapter, adapter.fingerprint(), options)
+    results = {k: there for k, run in runs.items() if (there := finished.find(run)) is not None}
+    for k in results:
+        reporter.say(f"{method}, {k} shots: finished already; result reused")
+    todo = {k: draws for k, draws in support.items() if k not in results}
+    for k, result in _learned(finished, method, (train, test), todo, runs) if todo else ():
+        results[k] = result
+        reporter.say(f"{method}, {k} shots: accuracy {result.metrics['accuracy@1'].value:.1%} over {seeds} draws")
+    return [results[k] for k in runs]
+
+
+def _learned(
+    finished: Finished,
+    method: str,
+    splits: tuple[LabelledImages, LabelledImages],
+    support: Mapping[int, Sequence[Sequence[int]]],
+    runs: Mapping[int, TaskRun],
+) -> Iterator[tuple[int, Result]]:
+    """Learn from the draws of ``support`` and yield each result when it is written."""
     started = time.perf_counter()
+    adapter, (train, test) = finished.adapter, splits
     wanted = sorted({n for draws in support.values() for draw in draws for n in draw})
     place = {n: k for k, n in enumerate(wanted)}
     seen, asked = _embed(adapter, [train.samples[n] for n in wanted]), _embed(adapter, test.samples)
     if adapter.model is not None:
         adapter.model.requires_grad_(False)
-    finished = Finished(resolved, adapter, adapter.fingerprint(), options)
-    results = []
     for k, draws in support.items():
         parts = [_part(seen, [place[n] for n in draw]) for draw in draws]
         scores = [_scores(adapter, method, part, asked, test) for part in parts]
-        results.append(_result(finished, task, test, method, k, scores, started, train.fingerprint))
-        say(f"{method}, {k} shots: accuracy {results[-1].metrics['accuracy@1'].value:.1%} over {seeds} draws")
-    return results
+        yield k, _written(finished, runs[k], _rows(test, scores), started)
 
 
 def _embed(adapter: Adapter, samples: Sequence[LabelledImage]) -> _Embedded:
@@ -116,6 +141,8 @@ def _embed(adapter: Adapter, samples: Sequence[LabelledImage]) -> _Embedded:
             parts.append(torch.as_tensor(adapter.embed_images(images)).float().cpu())
     # Cloned out of inference mode: gradients of the classifiers run over these vectors.
     vectors = functional.normalize(torch.cat(parts).clone(), dim=-1)
+    if not vectors.isfinite().all():
+        raise EvaluationFailed(NOT_A_NUMBER)
     return _Embedded(vectors, torch.tensor([sample.label for sample in samples]))
 
 
@@ -156,26 +183,29 @@ def _rows(test: LabelledImages, scores: Sequence[torch.Tensor]) -> list[SampleRo
     ]
 
 
-def _result(
-    finished: Any,
+def _run(
     task: FewShotClassification,
     test: LabelledImages,
     method: str,
-    shots: int,
-    scores: Sequence[torch.Tensor],
-    started: float,
+    shots: str,
+    draws: str,
     train: str,
-) -> Result:
-    from vlbench.leaderboard.store import write_result
-    from vlbench.runner.manifest import Counters, signature
-    from vlbench.runner.results import build_result
+    limit: int | None,
+) -> TaskRun:
+    from vlbench.runner.manifest import signature
     from vlbench.runner.rounds import TaskRun
 
-    options = finished.options
-    extra = {"shots": str(shots), "draws": str(len(scores)), "train": train.removeprefix("sha256:")[:16]}
+    extra = {"shots": shots, "draws": draws, "train": train.removeprefix("sha256:")[:16]}
     protocol = Protocol(method, prompt=f"[context of {CONTEXT!r}]" if method == "coop" else "none", extra=extra)
-    run = TaskRun(task, protocol, test, signature(task, test, protocol, options.limit), options.limit)
-    rows = _rows(test, scores)
+    return TaskRun(task, protocol, test, signature(task, test, protocol, limit), limit)
+
+
+def _written(finished: Finished, run: TaskRun, rows: Sequence[SampleRow], started: float) -> Result:
+    from vlbench.leaderboard.store import write_result
+    from vlbench.runner.manifest import Counters
+    from vlbench.runner.results import build_result
+
+    options = finished.options
     counters = Counters(wall_seconds=time.perf_counter() - started)
     result = build_result(finished.result(run), run, rows, counters, options.bootstrap, options.seed)
     write_result(options.output, result, rows)

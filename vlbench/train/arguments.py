@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 LAST = "a run trains to its last step and goes on from its last checkpoint"
 ORDER = "examples come in the order of the recipe's seed"
-EVALUATION = "evaluation is by vlbench run"
+EVALUATION = "evaluation is by --eval-tasks, or afterwards by vlbench run"
 OWN = {
     "output_dir": "--output",
     "max_steps": "--steps",

@@ -15,6 +15,7 @@ import torch
 
 from vlbench.models.batch import pad
 from vlbench.models.tokenizer import EOS, MASK, SPECIAL, Tokens, pair, prompted, single
+from vlbench.train.answers import places_of, soft_targets
 from vlbench.train.objectives import IGNORED
 
 if TYPE_CHECKING:
@@ -22,15 +23,20 @@ if TYPE_CHECKING:
 
     from vlbench.models.config import ModelConfig
     from vlbench.models.tokenizer import TextTokenizer
-    from vlbench.train.examples import Example, Source
+    from vlbench.train.examples import AskedQuestion, Example, Source
     from vlbench.train.recipe import Recipe
+    from vlbench.train.teacher import Teacher
 
 
 class Draw(NamedTuple):
-    """One example of one step, at its place in the batch of all ranks, with the random numbers that belong to it."""
+    """One example of one step, at its place in the batch of all ranks, with the random numbers that belong to it.
+
+    ``number`` is that of the example in the source.
+    """
 
     step: int
     place: int
+    number: int
     example: Example
     rng: np.random.Generator
 
@@ -57,7 +63,7 @@ class Draws(torch.utils.data.Dataset[Draw]):
             self._order = (number, shuffled)
         index = int(self._order[1][place])
         return Draw(
-            step, in_batch, self._source.example(index), np.random.default_rng([self._recipe.seed, step, index])
+            step, in_batch, index, self._source.example(index), np.random.default_rng([self._recipe.seed, step, index])
         )
 
 
@@ -68,6 +74,7 @@ class Collator:
     texts: TextTokenizer
     config: ModelConfig
     recipe: Recipe
+    teacher: Teacher | None = None
 
     def __call__(self, draws: Sequence[Draw]) -> dict[str, Any]:
         """Return ``{"batch": …}`` with tensors by name; see ``TrainingModel`` for what each is."""
@@ -78,7 +85,7 @@ class Collator:
             "uniform": torch.from_numpy(np.stack([draw.rng.random(2) for draw in draws])).float(),
             "active": active,
         }
-        if {"itc", "itm"} & set(active):
+        if {"itc", "itm", "distill"} & set(active):
             batch |= self._captions(draws)
         if "mlm" in active:
             batch |= self._masked(draws)
@@ -86,11 +93,13 @@ class Collator:
             written = [(n, "", _pick(d.rng, d.example.captions)) for n, d in enumerate(draws) if d.example.captions]
             batch |= self._written("caption", written)
         if "vqa" in active:
-            batch |= self._written("vqa", self._asked(draws))
+            batch |= self._written("vqa", [(n, q.question, q.answer) for n, q in self._asked(draws)])
         if "tag" in active:
             batch["tags"] = self._tags(draws)
         if "vcr" in active:
             batch |= self._choices(draws)
+        if "answer" in active:
+            batch |= self._classified(draws)
         return {"batch": batch}
 
     def _captions(self, draws: Sequence[Draw]) -> dict[str, Any]:
@@ -98,7 +107,12 @@ class Collator:
         groups = [int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big") for _, text in texts]
         limit = self.config.max_length
         padded = pad([single(self.texts.encode(text), limit) for _, text in texts])
-        return {
+        taught = {}
+        if self.teacher is not None:
+            taught["teacher_images"] = self.teacher.images(draws)[[n for n, _ in texts]]
+            # A share of a batch without captions still has the teacher's width.
+            taught["teacher_texts"] = self.teacher.texts([text for _, text in texts] or ["image"])[: len(texts)]
+        return taught | {
             "text_ids": padded.ids,
             "text_lengths": padded.lengths,
             "text_groups": torch.tensor(groups),
@@ -125,14 +139,37 @@ class Collator:
             "mlm_image": torch.tensor(owners, dtype=torch.long),
         }
 
-    def _asked(self, draws: Sequence[Draw]) -> list[tuple[int, str, str]]:
+    def _asked(self, draws: Sequence[Draw]) -> list[tuple[int, AskedQuestion]]:
         asked = []
         for n, draw in enumerate(draws):
             questions = draw.example.questions
             count = min(len(questions), self.recipe.questions_per_image)
             for k in draw.rng.permutation(len(questions))[:count].tolist():
-                asked.append((n, *questions[k]))
+                asked.append((n, questions[k]))
         return asked
+
+    def _classified(self, draws: Sequence[Draw]) -> dict[str, Any]:
+        """Questions with the soft targets of the vocabulary's answers; those without any such answer are left out."""
+        places = places_of(self.config.answers)
+        rows: list[Tokens] = []
+        owners: list[int] = []
+        targets: list[dict[int, float]] = []
+        for n, asked in self._asked(draws):
+            found = {places[answer]: score for answer, score in soft_targets(asked.answers).items() if answer in places}
+            if found:
+                rows.append(single(self.texts.encode(asked.question), self.config.max_length))
+                owners.append(n)
+                targets.append(found)
+        padded = pad(rows)
+        scores = torch.zeros(len(rows), len(places))
+        for row, found in enumerate(targets):
+            scores[row, list(found)] = torch.tensor(list(found.values()))
+        return {
+            "answer_ids": padded.ids,
+            "answer_lengths": padded.lengths,
+            "answer_image": torch.tensor(owners, dtype=torch.long),
+            "answer_targets": scores,
+        }
 
     def _written(self, name: str, texts: Sequence[tuple[int, str, str]]) -> dict[str, Any]:
         """Prompts with what is to be written after them: (number of the image, prompt, text)."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from vlbench.errors import DataError
 from vlbench.models.pixels import resize
+from vlbench.train.recipe import CAPTIONED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +33,14 @@ class ChoiceItem(NamedTuple):
     label: int
 
 
+class AskedQuestion(NamedTuple):
+    """A question, the answer that most annotators gave, and what each of them said."""
+
+    question: str
+    answer: str
+    answers: tuple[str, ...]
+
+
 class Example(Protocol):
     """One training image with all that is known about it."""
 
@@ -44,8 +53,8 @@ class Example(Protocol):
         """Tags that are true of the image: of its scene graph, else the words of its captions."""
 
     @property
-    def questions(self) -> Sequence[tuple[str, str]]:
-        """Questions with the annotators' majority answer."""
+    def questions(self) -> Sequence[AskedQuestion]:
+        """Questions with their answers."""
 
     @property
     def items(self) -> Sequence[ChoiceItem]:
@@ -101,11 +110,11 @@ class SceneExample:
         return sorted(found)
 
     @cached_property
-    def questions(self) -> Sequence[tuple[str, str]]:
+    def questions(self) -> Sequence[AskedQuestion]:
         """Its VQA questions."""
         from vlbench.data.scenes import questions
 
-        return [(question.question, question.multiple_choice_answer) for question in questions(self.scene)]
+        return [AskedQuestion(q.question, q.multiple_choice_answer, q.answers) for q in questions(self.scene)]
 
     @cached_property
     def items(self) -> Sequence[ChoiceItem]:
@@ -182,7 +191,7 @@ class FolderExample:
 
     image: ImageRef
     captions: tuple[str, ...] = ()
-    questions: tuple[tuple[str, str], ...] = ()
+    questions: tuple[AskedQuestion, ...] = ()
     items: tuple[ChoiceItem, ...] = ()
 
     @cached_property
@@ -216,14 +225,14 @@ class FolderSource:
         """Read the annotations; raises ``DataError`` where one is missing or malformed, or an image is missing."""
         self._examples: list[FolderExample] = []
         self.trained_on: tuple[str, ...] = ()
-        if {"itc", "itm", "mlm", "caption", "tag"} & set(objectives):
+        if CAPTIONED & set(objectives):
             from vlbench.data.coco import TRAIN_SPLITS, load_coco, train_split
 
             folder = root.folder("coco")
             captioned = load_coco(folder, train_split(folder) or TRAIN_SPLITS[0])
             self._examples += _captioned(captioned.samples)
             self.trained_on += (f"coco:{captioned.split}",)
-        if "vqa" in objectives:
+        if {"vqa", "answer"} & set(objectives):
             from vlbench.data.vqa import TRAIN_SPLIT, load_vqa
 
             self._examples += _asked(load_vqa(root.folder("vqa"), TRAIN_SPLIT, None).samples)
@@ -254,10 +263,11 @@ def _captioned(samples: Sequence[CaptionedImage]) -> list[FolderExample]:
 
 def _asked(samples: Sequence[VisualQuestion]) -> list[FolderExample]:
     """Group questions by image; the answer to learn is the annotators' most frequent one."""
-    grouped: dict[str, tuple[ImageRef, list[tuple[str, str]]]] = {}
+    grouped: dict[str, tuple[ImageRef, list[AskedQuestion]]] = {}
     for sample in samples:
         answer = max(sorted(set(sample.answers)), key=sample.answers.count)
-        grouped.setdefault(sample.image_id, (sample.image, []))[1].append((sample.question, answer))
+        asked = AskedQuestion(sample.question, answer, sample.answers)
+        grouped.setdefault(sample.image_id, (sample.image, []))[1].append(asked)
     return [FolderExample(image, questions=tuple(questions)) for image, questions in grouped.values()]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,6 +19,7 @@ from vlbench.adapter import LoadOptions
 from vlbench.adapters.pretrained import padded
 from vlbench.errors import ModelError, UsageError
 from vlbench.train import objectives
+from vlbench.train.evaluation import Evaluation
 from vlbench.train.objectives import IGNORED
 from vlbench.train.pairs import begin_pair, names_pair
 from vlbench.train.recipe import objectives_of
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
     from vlbench.adapter import Adapter
     from vlbench.train.collate import Draw
+    from vlbench.train.evaluation import EvaluationPlan
     from vlbench.train.recipe import Recipe
 
 
@@ -44,6 +47,7 @@ def finetune_external(
     tune: str = "full",
     dtype: str = "float32",
     device: str = "auto",
+    plan: EvaluationPlan | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Fine-tune what ``--model`` names for ``tasks`` and write a checkpoint folder of its library.
@@ -58,8 +62,14 @@ def finetune_external(
     from vlbench.train.trainer import fit
 
     wanted = objectives_of(tasks)
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    if processes > 1:
+        # Its contrast sees the rows of one process alone, and its means weigh processes alike: another training.
+        raise UsageError(f"an external model is fine-tuned in one process, not in {processes}; run it without torchrun")
     if tune not in TUNES:
         raise UsageError(f"--tune {tune!r} is none of {', '.join(TUNES)}")
+    if plan is not None and tune == "lora":
+        raise UsageError("--eval-tasks needs --tune full or head: additions of lora are merged only at the end")
     recipe = dataclasses.replace(recipe, objectives={name: recipe.objectives.get(name, 1.0) for name in wanted})
     source = open_source(data, recipe)
     start = model
@@ -73,7 +83,9 @@ def finetune_external(
     wrapped = AdaptedModel(adapter, recipe)
     trained = sum(weight.numel() for weight in adapter.model.parameters() if weight.requires_grad)
     say(f"fine-tuning {trained / 1e6:.2f} M weights of {model} for {', '.join(tasks)} on {source.name}")
-    trainer = fit(wrapped.train(), source, AdaptedCollator(adapter, recipe), recipe, output, device=device, say=say)
+    evaluation = Evaluation(plan, lambda folder: save(adapter, folder), output, device) if plan else None
+    collator = AdaptedCollator(adapter, recipe)
+    trainer = fit(wrapped.train(), source, collator, recipe, output, device=device, evaluation=evaluation, say=say)
     if trainer.is_world_process_zero():
         finish()
         adapter.model.cpu().eval().to(getattr(torch, dtype))
@@ -224,7 +236,7 @@ class AdaptedCollator:
             return [("", captions[int(draw.rng.integers(len(captions)))])] if captions else []
         questions = draw.example.questions
         order = draw.rng.permutation(len(questions))[: self.recipe.questions_per_image]
-        return [questions[int(k)] for k in order]
+        return [questions[int(k)][:2] for k in order]
 
     def _written(
         self, name: str, texts: Sequence[tuple[int, str, str]], pixels: Sequence[torch.Tensor]

@@ -71,6 +71,29 @@ def tagging_loss(evidence: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
     return (evidence * (1 - present) - log_p * present).sum() / present.sum().clamp_min(1.0)
 
 
+def distillation_loss(similarity: torch.Tensor, taught: torch.Tensor) -> torch.Tensor:
+    """Return how far the distributions over a batch are from the teacher's: KL divergence both ways, averaged.
+
+    ``similarity`` and ``taught`` (n, n) are cosines over temperature of images (rows) and texts, of the model and of
+    its teacher. The divergence is that of Hinton et al. 2015, between the affinities of Wu et al. 2023 (TinyCLIP,
+    section 3.1).
+    """
+
+    def divergence(scores: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        own, wanted = scores.log_softmax(dim=-1), target.log_softmax(dim=-1)
+        return functional.kl_div(own, wanted, reduction="batchmean", log_target=True)
+
+    return (divergence(similarity, taught) + divergence(similarity.T, taught.T)) / 2
+
+
+def answer_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Binary cross-entropy with soft targets (Teney et al. 2018), summed over answers, averaged over questions.
+
+    ``logits`` and ``targets`` (n, answers), targets in [0, 1].
+    """
+    return functional.binary_cross_entropy_with_logits(logits, targets, reduction="sum") / len(logits)
+
+
 def choice_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Cross-entropy over the choices of an item: (n, choices) and int64 (n,) (Zellers et al. 2019, section 5)."""
     return functional.cross_entropy(logits, labels)

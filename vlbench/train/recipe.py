@@ -13,7 +13,9 @@ from vlbench.plugins import nearest
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-OBJECTIVES = ("itc", "itm", "mlm", "caption", "tag", "vqa", "vcr")
+OBJECTIVES = ("itc", "itm", "mlm", "caption", "tag", "vqa", "vcr", "answer", "distill")
+CAPTIONED = frozenset({"itc", "itm", "mlm", "caption", "tag", "distill"})
+"""Objectives that learn from captions."""
 TASK_OBJECTIVES: Mapping[str, tuple[str, ...]] = {
     "coco_retrieval": ("itc", "itm"),
     "flickr30k_retrieval": ("itc", "itm"),
@@ -23,7 +25,7 @@ TASK_OBJECTIVES: Mapping[str, tuple[str, ...]] = {
     "retrieval": ("itc", "itm"),
     "captioning": ("caption",),
 }
-LATE_OBJECTIVES = ("itc", "tag", "vcr")
+LATE_OBJECTIVES = ("itc", "tag", "vcr", "distill")
 """What two towers without a token of one that sees the other can learn."""
 FOLDER = Path(__file__).parent / "recipes"
 
@@ -34,8 +36,9 @@ class Recipe:
 
     ``every`` maps an objective to n where it takes part in each n-th step only; ``tag_first`` is the share of the steps
     at the start in which only tags are learned (a model can solve retrieval without seeing shapes; tags make it look);
-    ``scenes`` is the number of train scenes of ``--data scenes``; ``trainer`` holds further fields of
-    ``transformers.TrainingArguments``.
+    an answer is one of those that ``answer`` learns if it is the most given one to ``min_answer_count`` questions;
+    ``teacher`` is the model that ``distill`` learns from; ``scenes`` is the number of train scenes of ``--data
+    scenes``; ``trainer`` holds further fields of ``transformers.TrainingArguments``.
     """
 
     objectives: Mapping[str, float]
@@ -53,9 +56,11 @@ class Recipe:
     mask_fraction: float = 0.4
     questions_per_image: int = 3
     items_per_step: int = 16
+    min_answer_count: int = 1
     scenes: int = 1_000_000
     seed: int = 0
     save_every: int = 500
+    teacher: str = ""
     trainer: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -73,7 +78,15 @@ class Recipe:
             )
         if not any(weight > 0 for weight in self.objectives.values()):
             raise UsageError("no objective has a weight above 0")
-        for name in ("steps", "batch_size", "questions_per_image", "items_per_step", "scenes", "save_every"):
+        for name in (
+            "steps",
+            "batch_size",
+            "questions_per_image",
+            "items_per_step",
+            "scenes",
+            "save_every",
+            "min_answer_count",
+        ):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} is {getattr(self, name)}; it takes a whole number from 1")
 
@@ -99,6 +112,15 @@ class Recipe:
             key: list(value) if isinstance(value, tuple) else value for key, value in dataclasses.asdict(self).items()
         }
         path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+
+
+def classifying(recipe: Recipe) -> Recipe:
+    """Return ``recipe`` with answers as classes (``answer``) in place of answers as texts (``vqa``)."""
+
+    def renamed(values: Mapping[str, Any]) -> dict[str, Any]:
+        return {"answer" if name == "vqa" else name: value for name, value in values.items()}
+
+    return dataclasses.replace(recipe, objectives=renamed(recipe.objectives), every=renamed(recipe.every))
 
 
 def available() -> list[str]:

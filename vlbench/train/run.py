@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from vlbench.errors import ModelError, UsageError
 from vlbench.plugins import nearest
-from vlbench.train.recipe import learnable, objectives_of
+from vlbench.train.answers import HEADS, give_answers, learn_answers
+from vlbench.train.recipe import classifying, learnable, objectives_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from vlbench.models.checkpoint import Checkpoint
+    from vlbench.train.evaluation import EvaluationPlan
     from vlbench.train.examples import Source
     from vlbench.train.recipe import Recipe
 
@@ -23,6 +25,9 @@ TOKENIZER_EXAMPLES = 4000
 """Examples whose texts the tokenizer and the list of tags are made from."""
 
 MAX_TAGS = 1000
+
+ANSWER_EXAMPLES = 200_000
+"""Examples up to which all are asked for their answers; VQA v2 has 82,783 training images."""
 
 
 def pretrain(
@@ -32,19 +37,31 @@ def pretrain(
     *,
     dtype: str = "float32",
     device: str = "auto",
+    plan: EvaluationPlan | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """Train a new model on ``data`` (None: scenes) by ``recipe`` and write its checkpoint folder."""
+    """Train a new model on ``data`` (None: scenes) by ``recipe`` and write its checkpoint folder.
+
+    ``plan`` says what is evaluated meanwhile, here and in ``finetune``.
+    """
+    from vlbench.train.teacher import Teacher
     from vlbench.train.trainer import train
 
+    recipe = _taught(recipe)
     source = open_source(data, recipe)
-    checkpoint = new_checkpoint(source, recipe)
+    teacher = Teacher.load(recipe.teacher, device) if recipe.teacher else None
+    checkpoint = new_checkpoint(source, recipe, say)
+    if teacher is not None:
+        model = checkpoint.model
+        seen = _union(model.config.trained_on, teacher.trained_on)
+        model.config = dataclasses.replace(model.config, trained_on=seen)
+        say(f"learning from {recipe.teacher}")
     weights = sum(parameter.numel() for parameter in checkpoint.model.parameters())
     say(
         f"pretraining {weights / 1e6:.2f} M parameters, {checkpoint.model.config.fusion} fusion, "
         f"by {', '.join(recipe.objectives)} on {source.name}, {len(source)} images"
     )
-    train(checkpoint, source, recipe, output, dtype=dtype, device=device, say=say)
+    train(checkpoint, source, recipe, output, dtype=dtype, device=device, plan=plan, teacher=teacher, say=say)
 
 
 def finetune(
@@ -54,11 +71,15 @@ def finetune(
     recipe: Recipe,
     output: Path,
     *,
+    vqa_head: str = "generate",
     dtype: str = "float32",
     device: str = "auto",
+    plan: EvaluationPlan | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Go on from the checkpoint folder ``start`` with the objectives of ``tasks`` and write a new checkpoint folder.
+
+    With ``vqa_head`` "classify" (one of ``HEADS``) questions are answered by choosing among the training answers.
 
     Raises ``UsageError`` for a task that nothing trains for, ``ModelError`` where ``start`` is no checkpoint.
     """
@@ -68,11 +89,16 @@ def finetune(
     from vlbench.train.words import adapt_words
 
     objectives_of(tasks)
+    if vqa_head not in HEADS:
+        raise UsageError(f"--vqa-head {vqa_head!r} is none of {', '.join(HEADS)}")
     if not is_checkpoint(start):
         raise ModelError(f"{start} is not a checkpoint folder of a built-in model (vlbench pretrain makes one)")
     checkpoint = load_checkpoint(start)
     fusion = checkpoint.model.config.fusion
     wanted = objectives_of(tasks, fusion)
+    if vqa_head == "classify":
+        recipe = classifying(recipe)
+        wanted = tuple("answer" if name == "vqa" else name for name in wanted)
     beside = {"tag", "mlm"} & set(learnable(fusion))
     weights = {name: weight for name, weight in recipe.objectives.items() if name in wanted or name in beside}
     missing = {name: 1.0 for name in wanted if name not in weights}
@@ -86,13 +112,24 @@ def finetune(
     model = checkpoint.model
     if "tag" in recipe.objectives and not model.config.tags:
         recipe = dataclasses.replace(recipe, objectives={k: v for k, v in recipe.objectives.items() if k != "tag"})
+    if "answer" in recipe.objectives:
+        give_answers(model, _answers(source, recipe, say), recipe.seed)
     model.config = dataclasses.replace(
         model.config,
         objectives=_union(model.config.objectives, tuple(recipe.objectives)),
         trained_on=_union(model.config.trained_on, source.trained_on),
     )
     say(f"fine-tuning {start} for {', '.join(tasks)} on {source.name}, {len(source)} images")
-    train(checkpoint, source, recipe, output, dtype=dtype, device=device, say=say)
+    train(checkpoint, source, recipe, output, dtype=dtype, device=device, plan=plan, say=say)
+
+
+def _taught(recipe: Recipe) -> Recipe:
+    """Return ``recipe`` with the objective that a teacher is for; raises ``UsageError`` for one without the other."""
+    if recipe.teacher and "distill" not in recipe.objectives:
+        return dataclasses.replace(recipe, objectives={**recipe.objectives, "distill": 1.0})
+    if "distill" in recipe.objectives and not recipe.teacher:
+        raise UsageError("the objective distill learns from a model: --teacher MODEL")
+    return recipe
 
 
 def open_source(data: Path | str | None, recipe: Recipe) -> Source:
@@ -108,7 +145,7 @@ def open_source(data: Path | str | None, recipe: Recipe) -> Source:
     return source
 
 
-def new_checkpoint(source: Source, recipe: Recipe) -> Checkpoint:
+def new_checkpoint(source: Source, recipe: Recipe, say: Callable[[str], None] = lambda _: None) -> Checkpoint:
     """Make a model with random weights and a tokenizer learned from the source, both from the recipe's seed."""
     import torch
 
@@ -127,7 +164,9 @@ def new_checkpoint(source: Source, recipe: Recipe) -> Checkpoint:
         )
     tokenizer = TextTokenizer.train(sampled_texts(source), int(wanted.pop("vocabulary", 1024)))
     tags = _tags(source) if "tag" in recipe.objectives else ()
-    known = {field.name for field in dataclasses.fields(ModelConfig)} - {"vocabulary", "tags", "model_type"}
+    answers = _answers(source, recipe, say) if "answer" in recipe.objectives else ()
+    given = {"vocabulary", "tags", "answers", "model_type"}
+    known = {field.name for field in dataclasses.fields(ModelConfig)} - given
     unknown = sorted(set(wanted) - known)
     if unknown:
         raise UsageError(f"the recipe's model has an unknown key {unknown[0]!r}; there are {', '.join(sorted(known))}")
@@ -140,6 +179,7 @@ def new_checkpoint(source: Source, recipe: Recipe) -> Checkpoint:
             **layers_by_fusion(recipe.fusion, *layers),
             "vocabulary": len(tokenizer),
             "tags": tags,
+            "answers": answers,
             "objectives": tuple(recipe.objectives),
             "trained_on": source.trained_on,
         }
@@ -156,8 +196,8 @@ def sampled_texts(source: Source) -> Iterator[str]:
     """All texts of the first examples, whatever the objectives: fine-tuning needs the words too."""
     for example in _sampled(source):
         yield from example.captions
-        for question, answer in example.questions:
-            yield from (question, answer)
+        for asked in example.questions:
+            yield from (asked.question, asked.answer)
         for item in example.items:
             yield from (item.prompt, *item.choices)
 
@@ -166,6 +206,14 @@ def _tags(source: Source) -> tuple[str, ...]:
     """Return the most frequent tags, those of equal frequency by name."""
     counts = Counter(itertools.chain.from_iterable(example.tags for example in _sampled(source)))
     return tuple(sorted(counts, key=lambda tag: (-counts[tag], tag))[:MAX_TAGS])
+
+
+def _answers(source: Source, recipe: Recipe, say: Callable[[str], None]) -> tuple[str, ...]:
+    """Return the vocabulary of the answering head, from all questions of a folder, the first of what has no end."""
+    count = len(source) if len(source) <= ANSWER_EXAMPLES else TOKENIZER_EXAMPLES
+    found = learn_answers((source.example(index) for index in range(count)), recipe.min_answer_count)
+    say(f"answers: {found}")
+    return found.answers
 
 
 def _union(first: Sequence[str], second: Sequence[str]) -> tuple[str, ...]:

@@ -30,12 +30,22 @@ class TrainingModel(nn.Module):
     ``forward(batch)`` returns ``{"loss": …}``; ``losses`` keeps the unweighted losses of the last step by name.
     """
 
-    def __init__(self, model: VisionLanguageModel, weights: Mapping[str, float], label_smoothing: float = 0.0) -> None:
-        """Weigh objectives by ``weights``; ``label_smoothing`` applies to captions."""
+    def __init__(
+        self,
+        model: VisionLanguageModel,
+        weights: Mapping[str, float],
+        label_smoothing: float = 0.0,
+        teacher_scale: float = 1.0,
+    ) -> None:
+        """Weigh objectives by ``weights``; ``label_smoothing`` applies to captions.
+
+        ``teacher_scale`` is the factor on the teacher's cosines.
+        """
         super().__init__()
         self.model = model
         self.weights = dict(weights)
         self.label_smoothing = label_smoothing
+        self.teacher_scale = teacher_scale
         self.losses: dict[str, float] = {}
 
     def gradient_checkpointing_enable(self, **_: Any) -> None:
@@ -51,7 +61,7 @@ class TrainingModel(nn.Module):
         """Return the weighted sum of the losses of the batch's active objectives."""
         image = self.model.encode_image(normalise(batch["pixels"]))
         losses: dict[str, torch.Tensor] = {}
-        if {"itc", "itm"} & set(batch["active"]):
+        if {"itc", "itm", "distill"} & set(batch["active"]):
             losses |= self._contrast(batch, image)
         for name in ("mlm", "caption", "vqa"):
             if name in batch["active"]:
@@ -61,6 +71,8 @@ class TrainingModel(nn.Module):
             losses |= _named("tag", loss, max(1.0, float(batch["tags"].sum())))
         if "vcr" in batch["active"]:
             losses |= self._choice(batch, image)
+        if "answer" in batch["active"]:
+            losses |= self._answer(batch, image)
         # A rank without a row of any objective still takes part in the backward pass.
         total = sum((self.weights[name] * loss for name, loss in losses.items()), start=0.0 * image.sum())
         self.losses = averaged(losses)
@@ -77,10 +89,13 @@ class TrainingModel(nn.Module):
         if sum(counts) < 2:
             return {}
         losses = {}
+        similarity = model.scale() * functional.normalize(images, dim=-1) @ functional.normalize(texts, dim=-1).T
         if "itc" in active:
             losses["itc"] = objectives.clip_loss(images, texts, model.scale(), groups)
+        if "distill" in active:
+            taught = gather(batch["teacher_images"], counts) @ gather(batch["teacher_texts"], counts).T
+            losses["distill"] = objectives.distillation_loss(similarity, self.teacher_scale * taught)
         if "itm" in active:
-            similarity = model.scale() * functional.normalize(images, dim=-1) @ functional.normalize(texts, dim=-1).T
             same = groups[:, None] == groups[None, :]
             uniform = gather(batch["uniform"][batch["text_image"]], counts)
             text_of = objectives.hard_negatives(similarity, same, uniform[:, 0])
@@ -111,6 +126,14 @@ class TrainingModel(nn.Module):
         smoothing = self.label_smoothing if name == "caption" else 0.0
         loss = objectives.token_loss(self.model.words(hidden[asked]), labels[asked], smoothing)
         return _named(name, loss, int(asked.sum()))
+
+    def _answer(self, batch: Batch, image: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Answers of the vocabulary."""
+        ids = batch["answer_ids"]
+        if not len(ids):
+            return _named("answer", image.new_zeros(()), 0)
+        logits = self.model.answer(ids, batch["answer_lengths"], image[batch["answer_image"]])
+        return _named("answer", objectives.answer_loss(logits, batch["answer_targets"]), len(ids))
 
     def _choice(self, batch: Batch, image: torch.Tensor) -> dict[str, torch.Tensor]:
         """Choices of items, which may differ in number."""

@@ -17,14 +17,17 @@ from vlbench.errors import DataError, EvaluationFailed, UsageError
 from vlbench.models.checkpoint import Checkpoint, save_checkpoint
 from vlbench.train.arguments import check_keys
 from vlbench.train.collate import Collator, Draws
+from vlbench.train.evaluation import Evaluation, rows_up_to
 from vlbench.train.step import TrainingModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from vlbench.train.evaluation import EvaluationPlan
     from vlbench.train.examples import Source
     from vlbench.train.recipe import Recipe
+    from vlbench.train.teacher import Teacher
 
 
 class Trainable(Protocol):
@@ -49,18 +52,26 @@ def train(
     *,
     dtype: str = "float32",
     device: str = "auto",
+    plan: EvaluationPlan | None = None,
+    teacher: Teacher | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Train ``checkpoint.model`` in place and write the checkpoint folder ``output``.
 
     Under torchrun each process takes its share of every batch, and the batches are those of one process. A run that was
-    killed goes on from its last saved step when it is called again with the same arguments, and makes
-    the same batches as an undisturbed one. Weights are saved as ``dtype``. Raises ``DataError`` where the folder cannot
-    be written, ``EvaluationFailed`` where the loss is no longer a number.
+    killed goes on from its last saved step when it is called again with the same arguments, and makes the same batches
+    as an undisturbed one. ``plan`` says what is evaluated meanwhile. Weights are saved as ``dtype``. Raises
+    ``DataError`` where the folder cannot be written, ``EvaluationFailed`` where the loss is no longer a number.
     """
-    wrapped = TrainingModel(checkpoint.model.train(), recipe.objectives, recipe.label_smoothing)
-    collator = Collator(checkpoint.tokenizer, checkpoint.model.config, recipe)
-    trainer = fit(wrapped, source, collator, recipe, output, device=device, say=say)
+    scale = teacher.scale if teacher else 1.0
+    wrapped = TrainingModel(checkpoint.model.train(), recipe.objectives, recipe.label_smoothing, scale)
+    collator = Collator(checkpoint.tokenizer, checkpoint.model.config, recipe, teacher)
+
+    def save(folder: Path) -> None:
+        save_checkpoint(folder, checkpoint)
+
+    evaluation = Evaluation(plan, save, output, device) if plan else None
+    trainer = fit(wrapped, source, collator, recipe, output, device=device, evaluation=evaluation, say=say)
     checkpoint.model.eval()
     if trainer.is_world_process_zero():
         save_checkpoint(output, Checkpoint(checkpoint.model.cpu(), checkpoint.tokenizer), getattr(torch, dtype))
@@ -74,9 +85,10 @@ def fit(
     output: Path,
     *,
     device: str,
+    evaluation: Evaluation | None = None,
     say: Callable[[str], None],
 ) -> Trainer:
-    """Run the loop over the draws of ``source``; only its state, the recipe and the log are written."""
+    """Run the loop over the draws of ``source``; only its state, the recipe and the logs are written."""
     try:
         output.mkdir(parents=True, exist_ok=True)
         if is_first():
@@ -86,14 +98,17 @@ def fit(
     last = _last_complete(output / STATE)
     if last is not None:
         say(f"going on from {last}")
+    if evaluation is not None and is_first():
+        evaluation.check()
     assert isinstance(wrapped, torch.nn.Module)
     trainer = _KeyedTrainer(
         model=wrapped,
         args=_arguments(recipe, output, device),
         train_dataset=Draws(source, recipe),
         data_collator=collator,
-        callbacks=[_Log(output / LOG, recipe, wrapped, say)],
+        callbacks=[_Log(output / LOG, recipe, wrapped, say), *([_Due(evaluation)] if evaluation else [])],
     )
+    trainer.evaluation, trainer.say = evaluation, say
     # The default callback prints a dictionary a step; the log is ours.
     from transformers import PrinterCallback
 
@@ -164,7 +179,23 @@ def _arguments(recipe: Recipe, output: Path, device: str) -> TrainingArguments:
 
 
 class _KeyedTrainer(Trainer):
-    """A trainer whose examples come in the order of the draws, which are shuffled already."""
+    """A trainer whose examples come in the order of the draws, which are shuffled already.
+
+    What it evaluates is ``evaluation``, whose values go to the callbacks as those of its own evaluation would.
+    """
+
+    evaluation: Evaluation | None = None
+    say: Callable[[str], None]
+
+    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
+        """Evaluate by the harness, in the first process; the others wait."""
+        values: dict[str, float] = {}
+        if self.evaluation is not None and is_first():
+            values = {f"eval_{k}": v for k, v in self.evaluation.run(self.state.global_step, self.say).items()}
+            self.log(values)
+        self.accelerator.wait_for_everyone()
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, values)
+        return values
 
     def _get_train_sampler(self, *_: Any, **__: Any) -> torch.utils.data.Sampler[int]:
         return torch.utils.data.SequentialSampler(self.train_dataset)  # type: ignore[arg-type]
@@ -175,6 +206,22 @@ class _KeyedTrainer(Trainer):
         """Return the loss of a batch."""
         outputs = model(**inputs)
         return (outputs["loss"], outputs) if return_outputs else outputs["loss"]
+
+
+class _Due(TrainerCallback):
+    """Asks for an evaluation when one is due."""
+
+    def __init__(self, evaluation: Evaluation) -> None:
+        self._evaluation = evaluation
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Begin the log of evaluations."""
+        if is_first():
+            self._evaluation.begin(state.global_step)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Ask."""
+        control.should_evaluate = self._evaluation.due(state.global_step, state.max_steps)
 
 
 class _Log(TrainerCallback):
@@ -191,11 +238,7 @@ class _Log(TrainerCallback):
         """Begin the log; of a run that goes on keep the rows up to its checkpoint, since later steps are made again."""
         if not is_first():
             return
-        kept: list[list[str]] = []
-        if state.global_step and self._path.exists():
-            with self._path.open(newline="", encoding="utf-8") as file:
-                rows = [row for row in csv.reader(file) if row and row[0].isdigit()]
-            kept = [row for row in rows if int(row[0]) <= state.global_step]
+        kept = rows_up_to(self._path, state.global_step)
         self._append(["step", "learning_rate", "examples_per_second", *self._names], "w")
         for row in kept:
             self._append(row)

@@ -40,20 +40,21 @@ def folder_name() -> str:
     return f"scenes-{VERSION}-{digest.hexdigest()[:12]}"
 
 
-def ensure(cache_dir: Path | None = None) -> Path:
+def ensure(cache_dir: Path | None = None, labelled: str = "test") -> Path:
     """Return the folder that holds ``coco``, ``flickr30k``, ``vqa``, ``vcr`` and ``visual_genome``; draw it if needed.
 
     It has the val and test scenes, and of 1,000 train scenes the annotations. Many processes may call this at once:
     one draws, the others wait; a folder that lost files is drawn anew. Raises ``DataError`` where the cache cannot
-    be written.
+    be written. With ``labelled`` "val" it is another folder, where val scenes stand for the test scenes.
     """
     try:
-        folder = (cache_dir or cache_folder()) / folder_name()
+        name = folder_name() if labelled == "test" else f"{folder_name()}-{labelled}"
+        folder = (cache_dir or cache_folder()) / name
         if not is_complete(folder):
             folder.parent.mkdir(parents=True, exist_ok=True)
             with _lock(folder.parent / f"{folder.name}.lock"):
                 if not is_complete(folder):
-                    _draw(folder)
+                    _draw(folder, labelled)
         return folder
     except (OSError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or error
@@ -72,14 +73,15 @@ def is_complete(folder: Path) -> bool:
         return False
 
 
-def _draw(folder: Path) -> None:
+def _draw(folder: Path, labelled: str) -> None:
     """Draw the benchmark. The lock is held, so that what lies beside the folder was left by a process that died."""
     for leftover in folder.parent.glob(f".*{folder.name}.*"):
         shutil.rmtree(leftover, ignore_errors=True)
     token = secrets.token_hex(4)
     part, stale = (folder.with_name(f".{folder.name}.{token}.{kind}") for kind in ("part", "stale"))
     try:
-        write_official(part, train_count=_TRAIN_COUNT, train_images=False)
+        splits = ("train", "val", "test") if labelled == "test" else ("train", labelled)
+        write_official(part, splits=splits, train_count=_TRAIN_COUNT, train_images=False, labelled=labelled)
         sizes = {
             str(path.relative_to(part)): path.stat().st_size
             for name in DATASETS

@@ -7,6 +7,7 @@ Visual Genome holds all three, told apart by a ``densecap_splits.json``.
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import secrets
@@ -43,13 +44,16 @@ def write_official(
     splits: Sequence[str] = ("train", "val", "test"),
     train_count: int = 2000,
     train_images: bool = True,
+    labelled: str = "test",
 ) -> None:
     """Write the splits to ``root`` in the layouts of COCO, Flickr30K, VQA v2, VCR and Visual Genome.
 
     "test" includes the other test scenes of the Flickr30K file. Without ``train_images`` the train scenes have only
-    their COCO captions and VQA annotations, which need no picture to be of use. The folder appears whole or not at
-    all. Raises ``DataError`` where ``root`` exists and is not an empty folder, ``UsageError`` for an unknown split or
-    a count below 1; ``OSError`` where the disk refuses.
+    their COCO captions and VQA annotations, which need no picture to be of use. ``labelled`` "val" puts the val scenes
+    where test scenes belong and leaves those out: all tasks can then be used to choose hyper-parameters by.
+
+    The folder appears whole or not at all. Raises ``DataError`` where ``root`` exists and is not an empty folder,
+    ``UsageError`` for an unknown split or a count below 1; ``OSError`` where the disk refuses.
     """
     unknown = [name for name in splits if name not in ("train", "val", "test")]
     if unknown:
@@ -60,7 +64,8 @@ def write_official(
     part = root.parent / f".{root.name}.{secrets.token_hex(4)}.part"
     part.mkdir()
     try:
-        _write(part, _scenes(splits, train_count), train_images)
+        scenes = _scenes(splits, train_count)
+        _write(part, _promoted(scenes) if labelled == "val" else scenes, train_images)
         publish(part, root)
     finally:
         shutil.rmtree(part, ignore_errors=True)
@@ -77,6 +82,13 @@ def _scenes(splits: Sequence[str], train_count: int) -> dict[str, list[Scene]]:
     counts = {**{name: size or 0 for name, size in SPLITS.items()}, "train": train_count}
     wanted = {*splits, "flickr-test"} if "test" in splits else set(splits)
     return {name: list(split(name, counts[name])) if name in wanted else [] for name in SPLITS}
+
+
+def _promoted(scenes: dict[str, list[Scene]]) -> dict[str, list[Scene]]:
+    """Return the val scenes as those of both test splits."""
+    places = ("test", "flickr-test")
+    moved = {name: [dataclasses.replace(scene, split=name) for scene in scenes["val"]] for name in places}
+    return {**scenes, "val": [], **moved}
 
 
 def _write(root: Path, scenes: dict[str, list[Scene]], train_images: bool) -> None:
