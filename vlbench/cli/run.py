@@ -79,27 +79,10 @@ def run(
     _check_engine(engine, profile, alone=engine == "local" and not num_workers and "," not in device)
     trackers = [module(name) for name in _names(tracker, "--tracker")] if tracker is not None else []
     plugins = load_plugins([*(plugin or ()), *trackers], strict=strict_plugins)
-    options = run_options(
-        plugins,
-        names,
-        task_arg,
-        prompt=prompt,
-        data=data,
-        split=split,
-        limit=limit,
-        batch_size=batch_size,
-        dtype=dtype,
-        device=device,
-        revision=revision,
-        seed=seed,
-        bootstrap=bootstrap,
-        workers=workers,
-        cache=not no_cache,
-        engine=engine,
-        num_workers=num_workers,
-        output=output,
-        allow_missing=allow_missing,
-    )
+    given: dict[str, Any] = {"split": split, "limit": limit, "device": device, "revision": revision, "seed": seed}
+    given |= {"bootstrap": bootstrap, "workers": workers, "cache": not no_cache, "engine": engine}
+    given |= {"num_workers": num_workers, "output": output, "allow_missing": allow_missing, "prompt": prompt}
+    options = run_options(plugins, names, task_arg, data=data, batch_size=batch_size, dtype=dtype, **given)
     arguments = [*settings(attn, compiled, device_map), *(model_arg or ())]
     _run_models(models, names, options, plugins, arguments, max_failures, as_json, profile)
 
