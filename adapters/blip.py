@@ -14,7 +14,15 @@ from vlbench.adapters.pretrained import (
     padded,
     stopped,
 )
-from vlbench.adapters.written import Written, by_decoding, distinct_pixels, log_probabilities
+from vlbench.adapters.written import (
+    ALONE,
+    Written,
+    by_decoding,
+    distinct_pixels,
+    log_probabilities,
+    no_picture,
+    the_one,
+)
 from vlbench.hookspecs import hookimpl
 from vlbench.specs import AdapterSpec
 from vlbench.transfer import to_device
@@ -63,11 +71,12 @@ class Blip(ByClass):
         self._tokenizer = self.processor(transformers.AutoTokenizer)
         # BLIP's checkpoints hold no logit scale; training starts at this one, and any ranks alike.
         self.logit_scale = 1 / 0.07
+        self._blank = self.prepare_image(no_picture())
         keep_only(self, self.capabilities(self.options))
 
     def preprocessing(self) -> str:
         """Return the image processor and the tokenizer, as text."""
-        return described(self._images, self._tokenizer, self._kind)
+        return described(self._images, self._tokenizer, self._kind, ALONE)
 
     def prepare_image(self, image: Image.Image) -> torch.Tensor:
         """Return float32 (3, H, W), as the checkpoint's own processor makes it."""
@@ -87,10 +96,9 @@ class Blip(ByClass):
         """Tokenise; a likelihood's ids are the prompt and the continuation."""
         if not isinstance(request, Generate | LogLikelihood):
             return super().prepare(request, images)
-        if len(images) != 1:
-            raise ValueError(f"BLIP looks at one image a request, not at {len(images)}")
+        image = the_one(images, request, self._blank, "BLIP")
         ids, prefix, _ = self._ids(request)
-        return Written(images[0], ids, prefix, request)
+        return Written(image, ids, prefix, request)
 
     def _ids(self, request: Generate | LogLikelihood) -> tuple[list[int], int, bool]:
         """Return the token ids that the model reads, how many of them are the prompt, and whether any were cut."""

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vlbench import hub
 from vlbench.adapter import Adapter
+from vlbench.adapters.compiling import compile_parts
+from vlbench.adapters.pretrained import yes
 from vlbench.errors import ModelError
 from vlbench.hookspecs import hookimpl
 from vlbench.specs import AdapterSpec, ModelSpec
@@ -77,8 +79,12 @@ class Item(NamedTuple):
 
 
 class Builtin(Adapter):
-    """Answers with what its checkpoint was trained for: embeddings, matching, choosing, writing."""
+    """Answers with what its checkpoint was trained for: embeddings, matching, choosing, writing.
 
+    ``--model-arg compile=yes`` compiles encoders and fusion.
+    """
+
+    argument_names = ("compile",)
     batch_sizes = {"match": 256, "choose": 16, "generate": 64}
 
     @classmethod
@@ -116,6 +122,8 @@ class Builtin(Adapter):
 
         checkpoint = load_checkpoint(self.folder(self.options))
         self.model = checkpoint.model.to(self.device, getattr(torch, self.dtype)).eval()
+        if yes(self.options.arguments, "compile"):
+            compile_parts(self.model.children(), self.device)
         self.trained_on = checkpoint.model.config.trained_on
         self._able = self.capabilities(self.options)
         self._tokenizer = checkpoint.tokenizer

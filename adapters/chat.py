@@ -6,7 +6,7 @@ import inspect
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vlbench.adapters.pretrained import Pretrained, config_of, described, generation_arguments, padded, stopped
-from vlbench.adapters.written import log_probabilities, seeded
+from vlbench.adapters.written import ALONE, log_probabilities, seeded
 from vlbench.errors import ModelError
 from vlbench.hookspecs import hookimpl
 from vlbench.specs import AdapterSpec
@@ -89,7 +89,7 @@ class Chat(Pretrained):
     def preprocessing(self) -> str:
         """Return the processor with all its parts, the tokenizer and the chat template, as text."""
         template = getattr(self._processor, "chat_template", None) or self._tokenizer.chat_template
-        return described(self._processor, self._tokenizer, template)
+        return described(self._processor, self._tokenizer, template, ALONE)
 
     def prepare(self, request: Request, images: tuple[Any, ...]) -> Any:
         """Write the conversation by the chat template."""

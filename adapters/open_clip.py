@@ -8,8 +8,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from vlbench import hub
 from vlbench.adapter import Adapter
 from vlbench.adapters import trimming
-from vlbench.adapters.pretrained import activation_notes, described, padded, stopped
-from vlbench.adapters.written import Written, by_decoding, distinct_pixels, log_probabilities
+from vlbench.adapters.compiling import compile_parts
+from vlbench.adapters.pretrained import activation_notes, described, padded, stopped, yes
+from vlbench.adapters.written import (
+    ALONE,
+    Written,
+    by_decoding,
+    distinct_pixels,
+    log_probabilities,
+    no_picture,
+    the_one,
+)
 from vlbench.errors import ModelError
 from vlbench.hookspecs import hookimpl
 from vlbench.specs import AdapterSpec, ModelSpec
@@ -65,9 +74,10 @@ class OpenCLIP(Adapter):
     The checkpoint is ``ARCHITECTURE``, ``ARCHITECTURE/TAG`` or a folder. ``--model-arg pretrained=FILE`` loads local
     weights, ``pretrained=none`` makes a random model from the run's seed, marked as such in the result. ``trim=off``
     runs a causal text tower over all of its places instead of those up to the longest text of the batch.
+    ``compile=yes`` compiles the towers.
     """
 
-    argument_names = ("pretrained", "trim")
+    argument_names = ("pretrained", "trim", "compile")
     # CoCa's decoder scores the whole vocabulary at every place of a text: 64 captions with beams would take gigabytes.
     batch_sizes = {"generate": 16, "loglikelihood": 16}
 
@@ -140,10 +150,15 @@ class OpenCLIP(Adapter):
         self.model, self._transform = self._create(architecture, None if self.random_weights else pretrained or None)
         self.model.eval()
         self._tower = trimming.causal_tower(self.model) if trim else None
+        if yes(self.options.arguments, "compile"):
+            # A tower that is run up to the longest text is entered at its transformer.
+            entered = [] if self._tower in (None, self.model) else [self._tower.transformer]
+            compile_parts([*self.model.children(), *entered], self.device)
         self._tokenizer = open_clip.get_tokenizer(architecture)
         self._architecture = architecture
         self.logit_scale = float(self.model.logit_scale.detach().exp())
         self._writes = self.capabilities(self.options) >= WRITING
+        self._blank = self.prepare_image(no_picture())
 
     def _names(self) -> tuple[str, str]:
         from pathlib import Path
@@ -207,7 +222,8 @@ class OpenCLIP(Adapter):
         tokenizer = f"{type(self._tokenizer).__name__}:{getattr(self._tokenizer, 'context_length', None)}"
         if hasattr(self._tokenizer, "tokenizer"):  # one of transformers, under the library's own cleaning
             tokenizer += described(self._tokenizer.tokenizer, getattr(self._tokenizer.clean_fn, "__qualname__", ""))
-        return json.dumps([repr(self._transform), tokenizer, self._architecture.startswith("local-dir:")])
+        written = [ALONE] if self._writes else []
+        return json.dumps([repr(self._transform), tokenizer, self._architecture.startswith("local-dir:"), *written])
 
     def notes(self) -> Sequence[str]:
         """Return a warning of OpenAI's weights, by their name, in an architecture without QuickGELU."""
@@ -232,10 +248,9 @@ class OpenCLIP(Adapter):
         """Tokenise what is to be written about: the start mark and the prompt; a likelihood's continuation too."""
         if not isinstance(request, Generate | LogLikelihood):
             return super().prepare(request, images)
-        if len(images) != 1:
-            raise ValueError(f"CoCa looks at one image a request, not at {len(images)}")
+        image = the_one(images, request, self._blank, "CoCa")
         ids, prefix, _ = self._ids(request)
-        return Written(images[0], ids, prefix, request)
+        return Written(image, ids, prefix, request)
 
     def _ids(self, request: Generate | LogLikelihood) -> tuple[list[int], int, bool]:
         """Return the tokens that the decoder reads, how many of them are the prompt, and whether any were cut."""

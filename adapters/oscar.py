@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vlbench import hub
 from vlbench.adapter import Adapter
+from vlbench.adapters.compiling import compile_parts
 from vlbench.adapters.oscar_features import RegionFolder, Regions, read_answers
-from vlbench.adapters.pretrained import config_of, described, keep_only, marked, padded, stopped
+from vlbench.adapters.pretrained import config_of, described, keep_only, marked, padded, stopped, yes
 from vlbench.adapters.written import by_decoding
 from vlbench.errors import ModelError, UsageError
 from vlbench.hookspecs import hookimpl
@@ -64,10 +65,11 @@ class Oscar(Adapter):
     """A retrieval checkpoint matches, a captioning one writes, one for questions answers from a list.
 
     Which it is, its weights tell. Arguments: ``features``, the folder of ``RegionFolder``; ``regions``, how many of an
-    image are looked at; ``answers``, the file of ``read_answers`` that names the outputs of a question head.
+    image are looked at; ``answers``, the file of ``read_answers`` that names the outputs of a question head;
+    ``compile=yes``.
     """
 
-    argument_names = ("features", "regions", "answers")
+    argument_names = ("features", "regions", "answers", "compile")
     cacheable = False  # regions are found by an image's name, which is no part of a request's content
 
     @classmethod
@@ -97,8 +99,12 @@ class Oscar(Adapter):
         can = _head(state, self.options.checkpoint)
         self._answers = self._named(state)
         self._regions = RegionFolder(Path(given), state["bert.img_embedding.weight"].shape[1])
+        self.known_images = self._regions.some(4)
         config = config_of(_folder(self.options, "config.json"))
         self.model = _network(config, state, self.options.checkpoint).to(self.device, getattr(torch, self.dtype)).eval()
+        if yes(self.options.arguments, "compile"):
+            heads = [part for name, part in self.model.named_children() if name != "bert"]
+            compile_parts([*self.model.bert.children(), *heads], self.device)
         self._tokenizer = self._vocabulary()
         keep_only(self, can)
 

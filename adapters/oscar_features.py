@@ -53,6 +53,11 @@ class RegionFolder:
         files = [path for path in (self._features, self._labels) if path is not None]
         return ", ".join(f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in files)
 
+    def some(self, count: int) -> list[str]:
+        """Return the names of a few images that have regions, as files."""
+        known = (key for key in self._places if self._labels is None or key in self._label_places)
+        return [f"{key}.png" for key, _ in zip(known, range(count), strict=False)]
+
     def of(self, name: str) -> Regions:
         """Return the regions of an image file; raises ``DataError`` where they are missing or malformed.
 

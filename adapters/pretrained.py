@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from vlbench import hub
 from vlbench.adapter import CAPABILITIES, Adapter
+from vlbench.adapters.compiling import compile_parts
 from vlbench.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
@@ -38,6 +39,14 @@ def architectures(path: Path) -> frozenset[str]:
     """Return the class names that a checkpoint folder's ``config.json`` was saved from."""
     named = config_of(path).get("architectures")
     return frozenset(str(name) for name in named) if isinstance(named, list) else frozenset()
+
+
+def yes(arguments: Mapping[str, str], name: str) -> bool:
+    """Tell whether ``--model-arg NAME=yes`` was given; raises ``UsageError`` for what is neither yes nor no."""
+    value = arguments.get(name, "no")
+    if value not in ("yes", "no"):
+        raise UsageError(f"--model-arg {name}={value} is neither yes nor no")
+    return value == "yes"
 
 
 class Pretrained(Adapter):
@@ -77,13 +86,10 @@ class Pretrained(Adapter):
     @property
     def switches(self) -> dict[str, Any]:
         """Return the keyword arguments that every ``from_pretrained`` takes."""
-        return {"revision": self.options.revision, "trust_remote_code": self._yes("trust_remote_code")}
-
-    def _yes(self, name: str) -> bool:
-        value = self.options.arguments.get(name, "no")
-        if value not in ("yes", "no"):
-            raise UsageError(f"--model-arg {name}={value} is neither yes nor no")
-        return value == "yes"
+        return {
+            "revision": self.options.revision,
+            "trust_remote_code": yes(self.options.arguments, "trust_remote_code"),
+        }
 
     def pretrained(self, kind: Any, **arguments: Any) -> Any:
         """Load a model of class ``kind`` in eval mode; raises ``ModelError`` with the reason.
@@ -140,10 +146,8 @@ class Pretrained(Adapter):
         else:
             model = model.to(self.device)
         model.eval()
-        if self._yes("compile"):
-            # The parts, since adapters call these themselves: compiling the whole would reach only its own forward.
-            for part in model.children():
-                part.compile()
+        if yes(self.options.arguments, "compile"):
+            compile_parts(model.children(), self.device)
         return model
 
     def processor(self, kind: Any, **arguments: Any) -> Any:

@@ -12,7 +12,15 @@ from vlbench.adapters.pretrained import (
     padded,
     stopped,
 )
-from vlbench.adapters.written import Written, by_decoding, distinct_pixels, log_probabilities
+from vlbench.adapters.written import (
+    BEHIND,
+    Written,
+    by_decoding,
+    distinct_pixels,
+    log_probabilities,
+    no_picture,
+    the_one,
+)
 from vlbench.errors import ModelError
 from vlbench.hookspecs import hookimpl
 from vlbench.specs import AdapterSpec
@@ -62,11 +70,12 @@ class VisionEncoderDecoder(Pretrained):
         # Nothing here reads the pooler, and files such as TrOCR's lack it: its random weights must not be hashed.
         if getattr(self.model.encoder, "pooler", None) is not None:
             self.model.encoder.pooler = None
+        self._blank = self.prepare_image(no_picture())
         self._limit = int(getattr(decoder, "max_position_embeddings", self._tokenizer.model_max_length))
 
     def preprocessing(self) -> str:
         """Return the image processor, the tokenizer and its marks, as text."""
-        return described(self._images, self._tokenizer, [self._start, self._end, self._limit])
+        return described(self._images, self._tokenizer, [self._start, self._end, self._limit], BEHIND)
 
     def prepare_image(self, image: Image.Image) -> torch.Tensor:
         """Return float32 (3, H, W), as the checkpoint's own processor makes it."""
@@ -77,10 +86,9 @@ class VisionEncoderDecoder(Pretrained):
         """Tokenise: the start mark, the prompt, and the continuation with the end mark."""
         if not isinstance(request, Generate | LogLikelihood):
             return super().prepare(request, images)
-        if len(images) != 1:
-            raise ValueError(f"a VisionEncoderDecoderModel looks at one image a request, not at {len(images)}")
+        image = the_one(images, request, self._blank, "a VisionEncoderDecoderModel")
         ids, prefix, _ = self._ids(request)
-        return Written(images[0], ids, prefix, request)
+        return Written(image, ids, prefix, request)
 
     def _ids(self, request: Generate | LogLikelihood) -> tuple[list[int], int, bool]:
         head = [self._start, *self._encode(request.prompt)]

@@ -11,8 +11,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     import torch
+    from PIL import Image
 
     from vlbench.types import Decoding, LogLikelihood, Request
+
+
+ALONE = "a choice is tokenised by itself; its end mark is scored"
+BEHIND = "a choice is tokenised behind the prompt and a blank; its end mark is scored"
+"""How likelihoods come about, as part of what an adapter says of its preprocessing."""
+GREY = 128
 
 
 class Asked(Protocol):
@@ -37,6 +44,24 @@ class Written(NamedTuple):
     ids: list[int]
     prefix: int
     request: Generate | LogLikelihood
+
+
+def no_picture() -> Image.Image:
+    """Return what a model sees that cannot do without an image where a likelihood is asked without one: plain grey."""
+    from PIL import Image
+
+    return Image.new("RGB", (64, 64), (GREY, GREY, GREY))
+
+
+def the_one(
+    images: Sequence[torch.Tensor], request: Generate | LogLikelihood, blank: torch.Tensor, who: str
+) -> torch.Tensor:
+    """Return the image of a request, or ``blank`` for a likelihood without one; raises ``ValueError``."""
+    if not images and not isinstance(request, Generate):
+        return blank
+    if len(images) != 1:
+        raise ValueError(f"{who} looks at one image a request, not at {len(images)}")
+    return images[0]
 
 
 def by_decoding(items: Sequence[AskedT], write: Callable[[Sequence[AskedT]], Sequence[str]]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+from vlbench.capabilities import LIKELIHOOD_ROUTES, route
 from vlbench.data.checks import Table, first_few, refuse_duplicates
 from vlbench.data.source import LocalFolder
 from vlbench.errors import DataError, UsageError
@@ -21,6 +22,24 @@ DECODING_HELP: Mapping[str, str] = {
     "length_penalty": "exponent on the length in the score of a beam",
     "repetition_penalty": "divides the score of tokens seen before; 1 is none",
 }
+
+_WAYS = ("per-token", *(way for name in LIKELIHOOD_ROUTES if (way := name.removeprefix("likelihood-")) != "per-token"))
+LIKELIHOOD_HELP: Mapping[str, str] = {
+    "likelihood": "how a generator's likelihood ranks choices: per-token (default), sum or less-blind",
+}
+
+
+def choosing(task: str, arguments: Mapping[str, str], capabilities: frozenset[str]) -> str | None:
+    """Return the route by which a model chooses, None where it has none.
+
+    ``likelihood`` given explicitly asks for that route; raises ``UsageError`` where the model has none.
+    """
+    form = choice(task, arguments, "likelihood", _WAYS)
+    if "likelihood" not in arguments:
+        return route("choose", capabilities)
+    if "loglikelihood" not in capabilities:
+        raise UsageError(f"--task-arg {task}:likelihood needs a model with loglikelihood, and this one has none")
+    return f"likelihood-{form}"
 
 
 def integer(task: str, arguments: Mapping[str, str], key: str, default: int, low: int) -> int:

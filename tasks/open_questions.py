@@ -7,13 +7,22 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from vlbench.capabilities import route
 from vlbench.data.source import LocalFolder
-from vlbench.errors import DataError
+from vlbench.errors import DataError, UsageError
 from vlbench.metrics.answer_extraction import EXTRACTIONS
 from vlbench.metrics.vqa import mean, means_by
 from vlbench.task import Protocol, Task
-from vlbench.tasks.arguments import DECODING_HELP, choice, decoding, integer, read_predictions, shown_prompt, template
+from vlbench.tasks.arguments import (
+    DECODING_HELP,
+    LIKELIHOOD_HELP,
+    choice,
+    choosing,
+    decoding,
+    integer,
+    read_predictions,
+    shown_prompt,
+    template,
+)
 from vlbench.tasks.vqa_vocabulary import Vocabulary, read_vocabulary, train_file, train_vocabulary
 from vlbench.types import (
     ChoiceScores,
@@ -61,6 +70,7 @@ class OpenQuestions(Task[VisualQuestion]):
         "topk": f"answers in the shortlist of a model that ranks (default {DEFAULT_TOPK})",
         "vocabulary": "file with the answers to rank: VQA v2 annotations, or JSON {question_type: [answers]}",
         "template": "text that ranks an answer, with {prompt} and {choice} (default {prompt} {choice})",
+        **LIKELIHOOD_HELP,
         **DECODING_HELP,
     }
 
@@ -69,6 +79,13 @@ class OpenQuestions(Task[VisualQuestion]):
         super().__init__(arguments)
         given = self.arguments
         self._way = choice(self.name, given, "answer", ("auto", "generate", "rank"))
+        choosing(self.name, given, frozenset({"loglikelihood"}))
+        if "likelihood" in given:
+            if self._way == "generate":
+                raise UsageError(
+                    f"--task-arg {self.name}:likelihood ranks answers; it does not go with answer=generate"
+                )
+            self._way = "rank"
         self._prompt = template(self.name, given, "prompt", "{question}", ("question",))
         self._extract = choice(self.name, given, "extract", ("off", *EXTRACTIONS))
         self._template = template(self.name, given, "template", "{prompt} {choice}", ("prompt", "choice"))
@@ -103,7 +120,7 @@ class OpenQuestions(Task[VisualQuestion]):
         """
         if "generate" in capabilities and self._way != "rank":
             return Protocol(f"generate{self._extraction}", prompt=shown_prompt(self._prompt, self._decoding))
-        way = route("choose", capabilities)
+        way = choosing(self.name, self.arguments, capabilities)
         if way is None or self._way == "generate" or self._extraction:
             only = self._way == "generate" or self._extraction
             needs = "generate" if only else "generate, choose, match, loglikelihood or embeddings"

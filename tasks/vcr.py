@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from vlbench.capabilities import LIKELIHOOD_ROUTES, route
 from vlbench.data.vcr import NO_LABEL, load_vcr
 from vlbench.edits import MARKS_VERSION
-from vlbench.errors import DataError, UsageError
+from vlbench.errors import DataError
 from vlbench.task import Protocol, Task
-from vlbench.tasks.arguments import choice, template
+from vlbench.tasks.arguments import LIKELIHOOD_HELP, choice, choosing, template
 from vlbench.tasks.vcr_files import ItemScores, read_table, write_table
 from vlbench.tasks.vcr_marks import marked
 from vlbench.types import ChoiceScores, Choose, Dataset, Failure, Metric, Response, SampleRow, VCRItem
@@ -32,7 +31,7 @@ class Vcr(Task[VCRItem]):
     dataset = "vcr"
     primary_metric = "q_to_ar"
     argument_help: ClassVar[Mapping[str, str]] = {
-        "likelihood": "how a generator's likelihood ranks choices: per-token (default), sum or less-blind",
+        **LIKELIHOOD_HELP,
         "template": "text that ranks a choice, with {prompt} and {choice} (default {prompt} {choice})",
         "marks": "how texts point: off (regions and tags, default), draw (outlines in the picture) or draw-boxes",
     }
@@ -40,23 +39,15 @@ class Vcr(Task[VCRItem]):
     def __init__(self, arguments: Mapping[str, str] | None = None) -> None:
         """Read the arguments; raises ``UsageError`` for one that is unknown or out of range."""
         super().__init__(arguments)
-        ways = ("per-token", *(way for name in LIKELIHOOD_ROUTES if (way := name[11:]) != "per-token"))
-        self._likelihood = choice(self.name, self.arguments, "likelihood", ways)
+        choosing(self.name, self.arguments, frozenset({"loglikelihood"}))
         self._template = template(self.name, self.arguments, "template", "{prompt} {choice}", ("prompt", "choice"))
         self._marks = choice(self.name, self.arguments, "marks", ("off", "draw", "draw-boxes"))
 
     def protocol(self, capabilities: frozenset[str]) -> Protocol:
-        """Return ``choose``, or ``choose/<route>`` where choosing is derived.
-
-        ``likelihood`` given explicitly asks for that route, and raises ``UsageError`` where the model has none.
-        """
-        way = route("choose", capabilities)
+        """Return ``choose``, or ``choose/<route>`` where choosing is derived."""
+        way = choosing(self.name, self.arguments, capabilities)
         if way is None:
             raise self.unsupported(capabilities, "choose, match, loglikelihood or embeddings")
-        if "likelihood" in self.arguments:
-            if "loglikelihood" not in capabilities:
-                raise UsageError("--task-arg vcr:likelihood needs a model with loglikelihood, and this one has none")
-            way = f"likelihood-{self._likelihood}"
         name = "choose" if way == "choose" else f"choose/{way}"
         prompt = "{question} -> {answer}; {question} {gold answer} -> {rationale}"
         extra = {} if self._marks == "off" else {"marks": f"{self._marks}-v{MARKS_VERSION}"}

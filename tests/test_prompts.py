@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from tests.support.cli import Done, here
 from vlbench import prompts
 from vlbench.errors import UnsupportedTask
 from vlbench.plugins import load_plugins
@@ -56,6 +58,30 @@ def test_a_family_is_asked_in_its_words_unless_the_user_says_others() -> None:
     assert prompt("").startswith("{question}[")
     assert prompt("chat").startswith("{question}\nAnswer the question with a single word or phrase.[")
     assert prompt("chat", prompt="Q: {question} A:").startswith("Q: {question} A:[")
+
+
+def test_a_prompt_on_the_command_line_is_in_the_signature(tmp_path: Path) -> None:
+    def run(tasks: str, *prompts: str) -> Done:
+        given = [part for prompt in prompts for part in ("--prompt", prompt)]
+        return here("run", "--tasks", tasks, *given, "--limit", 1, "--bootstrap", 0, "--output", tmp_path, "--json")
+
+    done = run("vqa,coco_caption", "Well: {question}", "coco_caption:a photo of")
+    assert done.code == 0, done.err
+    asked = {result["task"]["name"]: result["signature"] for result in json.loads(done.out)}
+    assert "|prompt:Well: {question}[" in asked["vqa"] and "|prompt:a photo of[" in asked["coco_caption"]
+    for tasks, prompt, message in (
+        ("vcr", "a photo of", "--prompt 'a photo of': no task of this run takes one"),
+        (
+            "vqa",
+            "coco_caption:a photo of",
+            "--prompt 'coco_caption:a photo of': coco_caption is no task of this run that takes one",
+        ),
+        ("vqa", "a photo of", "vqa:prompt=a photo of must contain {question}"),
+    ):
+        done = run(tasks, prompt)
+        assert done.code == 2 and [
+            message in line for line in done.err.splitlines() if line.startswith("vlbench:")
+        ] == [True]
 
 
 def test_only_families_that_follow_instructions_choose_by_letter() -> None:

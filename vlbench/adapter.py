@@ -72,9 +72,11 @@ class Adapter:
     preprocessing, arguments and the content of the request.
 
     Attributes: ``batch_sizes`` (the default number of requests a batch for each capability, where the harness's own
-    does not fit), ``model`` (a ``torch.nn.Module``, if there is one, is hashed for the fingerprint and its parameters
-    are counted), ``logit_scale`` (factor on the cosine when ``match`` is derived from embeddings), ``random_weights``,
-    ``trained_on`` (datasets that the loaded checkpoint itself says it has seen; those of its registration are added).
+    does not fit), ``known_images`` (names of a few image files, where the adapter answers only about images that it
+    knows by name: checks draw their pictures under these), ``model`` (a ``torch.nn.Module``, if there is one, is hashed
+    for the fingerprint and its parameters are counted), ``logit_scale`` (factor on the cosine when ``match`` is derived
+    from embeddings), ``random_weights``, ``trained_on`` (datasets that the loaded checkpoint itself says it has seen;
+    those of its registration are added).
     """
 
     argument_names: ClassVar[tuple[str, ...]] = ()
@@ -84,6 +86,7 @@ class Adapter:
     cacheable: ClassVar[bool] = True
 
     batch_sizes: Mapping[str, int] = {}
+    known_images: Sequence[str] = ()
     model: Any = None
     logit_scale: float = 100.0
     random_weights: bool = False

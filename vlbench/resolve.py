@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vlbench import hub
-from vlbench.errors import ModelError
+from vlbench.errors import ModelError, VlbenchError
 from vlbench.plugins import unknown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from vlbench.adapter import Adapter
+    from vlbench.adapter import Adapter, LoadOptions
     from vlbench.plugins import Plugins
 
 
@@ -27,6 +27,16 @@ class ResolvedModel:
     checkpoint: str
     arguments: Mapping[str, str]
     trained_on: tuple[str, ...]
+
+    def load(self, options: LoadOptions) -> Adapter:
+        """Return the adapter with the model loaded; whatever its code raises becomes a ``ModelError`` with its name."""
+        try:
+            return self.adapter(options)
+        except (VlbenchError, MemoryError):
+            raise
+        except Exception as error:  # the boundary to an author's code
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            raise ModelError(f"model {self.name} failed to load: {reason}") from error
 
 
 def resolve_model(

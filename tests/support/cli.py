@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -21,3 +24,21 @@ def vlbench(*arguments: object, **environment: str) -> subprocess.CompletedProce
         text=True,
         check=False,
     )
+
+
+class Done(NamedTuple):
+    """What a command of this process did: exit code, standard output, standard error."""
+
+    code: int
+    out: str
+    err: str
+
+
+def here(*arguments: object) -> Done:
+    """Run ``vlbench`` with ``arguments`` in this process, which saves the start of one."""
+    from vlbench.cli.app import run_app
+
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = run_app([str(argument) for argument in arguments])
+    return Done(code, out.getvalue(), err.getvalue())

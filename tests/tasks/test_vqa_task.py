@@ -214,6 +214,18 @@ def test_the_way_of_answering_can_be_chosen() -> None:
             Vqa(bad)
 
 
+def test_the_likelihood_that_ranks_can_be_chosen() -> None:
+    likely = frozenset({"generate", "loglikelihood"})
+    assert Vqa({"likelihood": "less-blind"}).protocol(likely).name == "rank-top16/likelihood-less-blind"
+    assert Vqa({"likelihood": "sum", "answer": "rank"}).protocol(likely).routes == {"choose": "likelihood-sum"}
+    with pytest.raises(UsageError, match="vqa:likelihood needs a model with loglikelihood"):
+        Vqa({"likelihood": "sum"}).protocol(frozenset({"generate"}))
+    with pytest.raises(UsageError, match="it does not go with answer=generate"):
+        Vqa({"likelihood": "sum", "answer": "generate"})
+    with pytest.raises(UsageError, match="vqa:likelihood=best is none of: per-token, sum, less-blind"):
+        Vqa({"likelihood": "best"})
+
+
 def test_the_prompt_is_what_the_model_gets(root: DataRoot) -> None:
     task = Vqa({"prompt": "Q: {question} A:", "max_new_tokens": "5"})
     protocol = task.protocol(frozenset({"generate"}))

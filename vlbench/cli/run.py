@@ -40,6 +40,9 @@ def run(
     tasks: Annotated[str, typer.Option(help="Task names by commas, or all.")] = "all",
     model_arg: Annotated[list[str] | None, typer.Option(metavar="[MODEL:]KEY=VALUE", help="For the adapter.")] = None,
     task_arg: Annotated[list[str] | None, typer.Option(metavar="[TASK:]KEY=VALUE", help="For the task.")] = None,
+    prompt: Annotated[
+        list[str] | None, typer.Option(metavar="[TASK:]TEXT", help="Prompt instead of the model family's.")
+    ] = None,
     data: Data = None,
     split: Annotated[str | None, typer.Option(help="Split; default: the first that the data holds.")] = None,
     limit: Annotated[int | None, typer.Option(help="Only the first N samples (in the signature).")] = None,
@@ -78,7 +81,7 @@ def run(
     plugins = load_plugins([*(plugin or ()), *trackers], strict=strict_plugins)
     given: dict[str, Any] = {"split": split, "limit": limit, "device": device, "revision": revision, "seed": seed}
     given |= {"bootstrap": bootstrap, "workers": workers, "cache": not no_cache, "engine": engine}
-    given |= {"num_workers": num_workers, "output": output, "allow_missing": allow_missing}
+    given |= {"num_workers": num_workers, "output": output, "allow_missing": allow_missing, "prompt": prompt}
     options = run_options(plugins, names, task_arg, data=data, batch_size=batch_size, dtype=dtype, **given)
     arguments = [*settings(attn, compiled, device_map), *(model_arg or ())]
     _run_models(models, names, options, plugins, arguments, max_failures, as_json, profile)
@@ -89,6 +92,7 @@ def run_options(
     tasks: Sequence[str],
     task_arg: Sequence[str] | None,
     *,
+    prompt: Sequence[str] | None = None,
     data: str | None,
     batch_size: str,
     dtype: str,
@@ -106,10 +110,33 @@ def run_options(
         data=data_root(data),
         batch_size=None if batch_size == "auto" else _number("--batch-size", batch_size),
         dtype=dtype,
-        task_arguments={task: key_values(task_arg, task, tasks) for task in plugins.tasks},
+        task_arguments={
+            task: {**given, **key_values(task_arg, task, tasks)}
+            for task, given in _prompts(prompt or (), tasks, plugins).items()
+        },
         command=("vlbench", *sys.argv[1:]),
         **more,
     )
+
+
+def _prompts(given: Sequence[str], tasks: Sequence[str], plugins: Plugins) -> dict[str, dict[str, str]]:
+    """Return by task what ``--prompt`` says as a task argument: for the task named, else for all that take a prompt.
+
+    Raises ``UsageError`` where no task of the run takes it.
+    """
+    found: dict[str, dict[str, str]] = {task: {} for task in plugins.tasks}
+    running = [task for task in plugins.tasks if task in tasks or "all" in tasks]
+    for text in given:
+        owner, separator, rest = text.partition(":")
+        named = bool(separator) and owner in plugins.tasks
+        takers = [task for task in ([owner] if named else running) if task in running]
+        takers = [task for task in takers if "prompt" in plugins.task(task).load().argument_help]
+        if not takers:
+            who = f"{owner} is no task of this run that takes one" if named else "no task of this run takes one"
+            raise UsageError(f"--prompt {text!r}: {who} (docs/tasks.md)")
+        for task in takers:
+            found[task]["prompt"] = rest if named else text
+    return found
 
 
 def _run_models(

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from vlbench.adapter import Adapter, LoadOptions
     from vlbench.plugins import Plugins
+    from vlbench.resolve import ResolvedModel
     from vlbench.runner.crew import Crew
     from vlbench.runner.engine import Engine
     from vlbench.runner.options import RunOptions
@@ -53,7 +54,7 @@ def pick_device(device: str) -> str:
 
 
 def open_engine(
-    model: str, kind: type[Adapter], load: LoadOptions, options: RunOptions, plugins: Plugins, reporter: Reporter
+    model: str, resolved: ResolvedModel, load: LoadOptions, options: RunOptions, plugins: Plugins, reporter: Reporter
 ) -> tuple[Engine, Adapter]:
     """Return the engine that ``options`` ask for, and the loaded model or, with workers, the portrait of it."""
     from vlbench.runner.engine import LocalEngine
@@ -61,10 +62,10 @@ def open_engine(
 
     devices = pick_devices(options.device, options.num_workers)
     if options.engine == "local" and len(devices) == 1:
-        adapter = kind(load)
+        adapter = resolved.load(load)
         return LocalEngine(adapter, options.workers), adapter
     crew = _crew(options.engine, workers(model, load, options, plugins, devices))
-    engine = LeasedEngine(crew, kind, reporter)
+    engine = LeasedEngine(crew, resolved.adapter, reporter)
     return engine, engine.portrait
 
 

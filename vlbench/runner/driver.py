@@ -138,7 +138,7 @@ def prepare(model: str, tasks: Sequence[str], options: RunOptions, plugins: Plug
     check_images(runs, options.allow_missing, reporter)
     attach_scoring_models(runs, plugins, load.device, options.seed)
     with span("load model", model=model):
-        engine, adapter = open_engine(model, kind, load, options, plugins, reporter)
+        engine, adapter = open_engine(model, resolved, load, options, plugins, reporter)
     tell_model(resolved, adapter, runs, reporter)
     finished = Finished(resolved, adapter, remembered_fingerprint(adapter), options)
     return Prepared(finished, engine, runs, unsupported)

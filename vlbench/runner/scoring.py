@@ -93,7 +93,7 @@ def _load(name: str, plugins: Plugins, device: str, seed: int) -> ScoringModel:
     lacking = NEEDED - resolved.adapter.capabilities(options)
     if lacking:
         raise UsageError(f"{name} cannot score captions: it lacks {' and '.join(sorted(lacking))}")
-    adapter = resolved.adapter(options)
+    adapter = resolved.load(options)
     digest = content_key(remembered_fingerprint(adapter), adapter.preprocessing(), adapter.dtype)
     return ScoringModel(resolved.name, adapter, digest)
 

@@ -143,7 +143,7 @@ class Worker:
 
         load = options.load
         resolved = resolve_model(options.model, load_plugins(options.plugins), load.arguments, load.revision)
-        self._adapter = resolved.adapter(load)
+        self._adapter = resolved.load(load)
         self._engine = LocalEngine(self._adapter, options.threads)
 
     def joined(self) -> Joined:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from vlbench.adapter import Adapter
+
 TEXTS = (
     "a red circle",
     "two blue squares next to a large green star in the lower left corner",
@@ -30,18 +32,26 @@ TEXTS = (
 )
 
 
-def pictures(folder: Path) -> list[ImageRef]:
-    """Draw four pictures into ``folder``: plain colours with a disc, each with one region."""
+def pictures(folder: Path, names: Sequence[str] = ()) -> list[ImageRef]:
+    """Draw four pictures into ``folder``, under ``names`` if given: plain colours with a disc, each with one region."""
     from PIL import Image, ImageDraw
 
     images = []
-    for index, colour in enumerate(("red", "green", "blue", "white")):
+    colours = ("red", "green", "blue", "white")
+    for index, colour in enumerate(colours):
+        name = names[index % len(names)] if names else f"{colour}.png"
         image = Image.new("RGB", (96, 80), colour)
         ImageDraw.Draw(image).ellipse((10 + 8 * index, 10, 50 + 8 * index, 50), fill="yellow")
-        image.save(folder / f"{colour}.png")
+        image.save(folder / name)
         region = Region("object1", (10.0 + 8 * index, 10.0, 50.0 + 8 * index, 50.0))
-        images.append(ImageRef(LocalFolder(folder), f"{colour}.png", (region,)))
+        images.append(ImageRef(LocalFolder(folder), name, (region,)))
     return images
+
+
+def requests_of(adapter: Adapter, folder: Path) -> dict[str, Sequence[Request]]:
+    """Return four requests of every capability of ``adapter``, about pictures that are drawn into ``folder``."""
+    images = pictures(folder, adapter.known_images)
+    return {name: requests_for(name, images) for name in sorted(adapter.capabilities(adapter.options))}
 
 
 def requests_for(capability: str, images: Sequence[ImageRef]) -> Sequence[Request]:

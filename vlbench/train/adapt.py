@@ -96,7 +96,7 @@ def adapt(
     if not needed <= resolved.adapter.capabilities(load):
         raise UnsupportedTask(f"{method} needs {' and '.join(sorted(needed))}; {model} does not offer it")
     check_output(options.output)
-    adapter = resolved.adapter(load)
+    adapter = resolved.load(load)
     runs = {k: _run(task, test, method, f"{k}", f"{seeds}", train.fingerprint, options.limit) for k in shots}
     tell_model(resolved, adapter, list(runs.values())[:1], reporter)
     finished = Finished(resolved, adapter, adapter.fingerprint(), options)

@@ -77,7 +77,7 @@ def finetune_external(
         start = f"vision_encoder_decoder:{begin_pair(model, source, recipe.seed, output / 'start')}"
     resolved = resolve_model(start, load_plugins(), {})
     torch.manual_seed(recipe.seed)
-    adapter = resolved.adapter(LoadOptions(resolved.checkpoint, pick_device(device), "float32", seed=recipe.seed))
+    adapter = resolved.load(LoadOptions(resolved.checkpoint, pick_device(device), "float32", seed=recipe.seed))
     recipe = dataclasses.replace(recipe, objectives=_learnable(adapter, recipe, tasks, model))
     finish = choose_weights(adapter.model, tune)
     wrapped = AdaptedModel(adapter, recipe)

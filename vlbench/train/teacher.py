@@ -45,7 +45,7 @@ class Teacher:
         options = LoadOptions(resolved.checkpoint, pick_device(device), "float32", arguments=resolved.arguments)
         if not resolved.adapter.capabilities(options) >= NEEDED:
             raise UnsupportedTask(f"--teacher {model} does not embed images and texts; a teacher needs both")
-        adapter = resolved.adapter(options)
+        adapter = resolved.load(options)
         return cls(adapter, trained_on(resolved, adapter))
 
     def images(self, draws: Sequence[Draw]) -> torch.Tensor:
