@@ -57,7 +57,8 @@ def _outcome(output: Path, results: str) -> tuple[list[Any], list[Any]]:
 
 @pytest.mark.slow
 def test_ray(cluster: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Equal to the bit although an actor was killed, with results alone on standard output; and a model that fails."""
+    """Equal to the bit although an actor was killed, with results alone on standard output; actors that run out of
+    memory halve the batch; and the first error ends the run."""
     mark = tmp_path / "mark"
     mark.touch()
     given = ("--model-arg", f"mark={mark}")
@@ -72,9 +73,17 @@ def test_ray(cluster: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert cost["batches_computed"] > 10 and cost["batches_replayed"] == 0
     assert said.err.count("on cpu is gone (ActorDiedError); it is started again") == 1
 
+    splits = []
+    for name, more in (("local-oom", ()), ("ray-oom", ON_RAY)):
+        assert _run(tmp_path / name, *given, *more, "--model-arg", "memory=3") == 0
+        said = capsys.readouterr()
+        splits.append((json.loads(said.out)[0]["cost"]["batches_split"], _outcome(tmp_path / name, said.out)))
+    assert splits[0] == splits[1] and splits[0][0] > 10
+
+    asleep = tmp_path / "asleep"
     started = time.monotonic()
-    assert _run(tmp_path / "failed", *given, *ON_RAY, "--model-arg", "raise_for=e") == 4
+    assert _run(tmp_path / "failed", *given, *ON_RAY, "--model-arg", f"asleep={asleep}") == 4
+    assert time.monotonic() - started < 500, "the first error does not wait for the worker that sleeps"
     assert capsys.readouterr().err.splitlines()[-1] == (
-        "vlbench: Fragile.embed_texts failed: RuntimeError: this text provokes an error"
+        f"vlbench: Fragile.embed_images failed: FileExistsError: [Errno 17] File exists: '{asleep}'"
     )
-    assert time.monotonic() - started < 60

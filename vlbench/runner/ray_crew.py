@@ -24,16 +24,16 @@ if TYPE_CHECKING:
     from vlbench.runner.plan import Batch
 
 SETTINGS = {
-    "RAY_gcs_server_port_wait_time_s": "120",
-    "RAY_py_gcs_connect_timeout_s": "120",
-    "RAY_raylet_start_wait_time_s": "120",
-    "RAY_agent_register_timeout_ms": "120000",
-    "RAY_worker_register_timeout_seconds": "120",
+    "RAY_gcs_server_port_wait_time_s": "300",
+    "RAY_py_gcs_connect_timeout_s": "300",
+    "RAY_raylet_start_wait_time_s": "300",
+    "RAY_agent_register_timeout_ms": "300000",
+    "RAY_worker_register_timeout_seconds": "300",
     "RAY_DEDUP_LOGS_SKIP_REGEX": "^",
     "RAY_USAGE_STATS_ENABLED": "0",
 }
-"""Ray gives its own start up after 30 seconds by default, which a busy machine does not keep; and it prints words about
-dead actors on standard output, which holds nothing but results."""
+"""Ray gives up steps of its own start after 30 seconds by default, which a busy machine does not keep; and it prints
+words about dead actors on standard output, which holds nothing but results."""
 STORE_BYTES = 256 << 20
 """Of shared memory: leases and answers on their way, no more."""
 
