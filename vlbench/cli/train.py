@@ -36,6 +36,9 @@ TrainerArg = Annotated[
     list[str] | None,
     typer.Option("--trainer-arg", metavar="KEY=VALUE", help="Field of transformers.TrainingArguments; repeatable."),
 ]
+VqaHead = Annotated[
+    str, typer.Option(help="How a built-in model answers questions: generate, or classify among training answers.")
+]
 EvalTasks = Annotated[
     str | None, typer.Option(help="Tasks, by commas, that the model is evaluated on meanwhile, on validation splits.")
 ]
@@ -97,9 +100,7 @@ def finetune(
     tune: Annotated[
         str, typer.Option(help="Weights of an external model that learn: full, lora (extra lora) or head.")
     ] = "full",
-    vqa_head: Annotated[
-        str, typer.Option(help="How a built-in model answers questions: generate, or classify among training answers.")
-    ] = "generate",
+    vqa_head: VqaHead = "generate",
     objectives: Objectives = None,
     steps: Steps = None,
     batch_size: BatchSize = None,
