@@ -224,10 +224,11 @@ def report(ledger: Ledger, seeds: list[int], splits: list[str]) -> None:
         print(f"\nObjectives of pretraining, {split} scenes\n\n{table(ledger, ABLATION, seeds, split, 'objectives')}")
     print("\nCommands by row (other seeds differ in --seed and in the folder)")
     for name, row in ROWS.items():
-        lines = [line for seed in seeds for split in splits if (line := ledger.get(f"score {name} {seed} {split}"))]
-        if lines:
+        keys = [f"score {name} {seeds[0]} {split}" for split in splits]
+        commands = [shlex.join(part) for line in map(ledger.get, keys) if line for part in line["commands"]]
+        if commands:
             print(f"\n{row.title}:\n")
-            print("\n".join(f"    {shlex.join(command)}" for command in lines[0]["commands"]))
+            print("\n".join(f"    {command}" for command in dict.fromkeys(commands)))
 
 
 def main() -> None:

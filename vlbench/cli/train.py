@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 DTYPES = ("float32", "float16", "bfloat16")
 
 Data = Annotated[
-    str | None, typer.Option(help="Folder with the datasets, or scenes. Default: $VLBENCH_DATA, else scenes.")
+    str | None,
+    typer.Option(help="Folder with the datasets, with .tar shards, or scenes. Default: $VLBENCH_DATA, else scenes."),
 ]
 Output = Annotated[Path, typer.Option(help="Checkpoint folder to write; an unfinished one is continued.")]
 Steps = Annotated[int | None, typer.Option(help="Steps, in place of the recipe's.")]
@@ -35,9 +36,13 @@ TrainerArg = Annotated[
     list[str] | None,
     typer.Option("--trainer-arg", metavar="KEY=VALUE", help="Field of transformers.TrainingArguments; repeatable."),
 ]
+VqaHead = Annotated[
+    str, typer.Option(help="How a built-in model answers questions: generate, or classify among training answers.")
+]
 EvalTasks = Annotated[
     str | None, typer.Option(help="Tasks, by commas, that the model is evaluated on meanwhile, on validation splits.")
 ]
+EvalData = Annotated[str | None, typer.Option(help="What they are evaluated on, as run --data. Default: --data.")]
 EvalEvery = Annotated[int, typer.Option(help="Steps from one evaluation to the next; the last step has one too.")]
 EvalLimit = Annotated[int | None, typer.Option(help="Only the first N samples of each evaluation.")]
 
@@ -61,6 +66,7 @@ def pretrain(
     device: Device = "auto",
     trainer_arg: TrainerArg = None,
     eval_tasks: EvalTasks = None,
+    eval_data: EvalData = None,
     eval_every: EvalEvery = 500,
     eval_limit: EvalLimit = None,
 ) -> None:
@@ -71,7 +77,7 @@ def pretrain(
     model = {key: value for key, value in {"fusion": fusion}.items() if value is not None}
     chosen = _recipe(recipe, objectives, steps, batch_size, learning_rate, seed, trainer_arg, model, teacher)
     _check(output, save_dtype, device)
-    plan = _plan(eval_tasks, data_root(data), eval_every, eval_limit)
+    plan = _plan(eval_tasks, data_root(eval_data or data), eval_every, eval_limit)
     train(data_root(data), chosen, output, dtype=save_dtype, device=device, plan=plan, say=_say)
     _say(f"checkpoint in {output} (vlbench run --model {output})")
 
@@ -94,9 +100,7 @@ def finetune(
     tune: Annotated[
         str, typer.Option(help="Weights of an external model that learn: full, lora (extra lora) or head.")
     ] = "full",
-    vqa_head: Annotated[
-        str, typer.Option(help="How a built-in model answers questions: generate, or classify among training answers.")
-    ] = "generate",
+    vqa_head: VqaHead = "generate",
     objectives: Objectives = None,
     steps: Steps = None,
     batch_size: BatchSize = None,
@@ -106,6 +110,7 @@ def finetune(
     device: Device = "auto",
     trainer_arg: TrainerArg = None,
     eval_tasks: EvalTasks = None,
+    eval_data: EvalData = None,
     eval_every: EvalEvery = 500,
     eval_limit: EvalLimit = None,
 ) -> None:
@@ -121,7 +126,7 @@ def finetune(
     default = "scenes-finetune" if folder else "external-finetune"
     chosen = _recipe(recipe or default, objectives, steps, batch_size, learning_rate, seed, trainer_arg)
     _check(output, save_dtype, device)
-    plan = _plan(eval_tasks, data_root(data), eval_every, eval_limit)
+    plan = _plan(eval_tasks, data_root(eval_data or data), eval_every, eval_limit)
     common: dict[str, Any] = {"dtype": save_dtype, "device": device, "plan": plan, "say": _say}
     if folder and tune != "full":
         raise UsageError(f"--tune {tune} is for external models; a built-in one is trained whole")

@@ -93,7 +93,7 @@ class ShardFolder(LocalFolder):
         member = self._index().get(name)
         if member is None:
             return super().read(ALIASES.get(name, name))
-        return _bytes(member, self.describe(name))
+        return read_member(member, self.describe(name))
 
     def read_json(self, name: str) -> Any:
         """Return the captions as the official document, or a JSON file beside the shards."""
@@ -130,21 +130,22 @@ class ShardFolder(LocalFolder):
         if not self._members:
             members: dict[str, Member] = {}
             for shard in shard_names(LocalFolder(self.path)):
-                members.update(_members(self.path / shard, shard))
+                members.update(index_shard(self.path / shard, shard))
             self._members.update(self._labelled(members) if self.holding.dataset == CLASSIFICATION else members)
         return self._members
 
     def _labelled(self, members: Mapping[str, Member]) -> Iterator[tuple[str, Member]]:
         """Yield the images under their classes, numbered so that names sort as labels do."""
         for number, (_, image, name) in enumerate(self._samples(members, "cls")):
-            label = _bytes(members[name], self.describe(name)).strip()
+            label = read_member(members[name], self.describe(name)).strip()
             if not label.isdigit():
                 raise DataError(f"{self.describe(name)} holds {label[:20]!r}, not the number of a class")
             folder = f"{SHARD_FOLDER}/{int(label):0{_LABEL_DIGITS}d}"
             yield f"{folder}/{number:08d}{PurePosixPath(image).suffix}", members[image]
 
 
-def _bytes(member: Member, where: str) -> bytes:
+def read_member(member: Member, where: str) -> bytes:
+    """Return the bytes of a member; raises ``DataError`` that names it as ``where``."""
     try:
         with member.path.open("rb") as file:
             file.seek(member.offset)
@@ -167,7 +168,8 @@ def shard_names(folder: LocalFolder) -> list[str]:
     return [f"{SHARD_FOLDER}/{number}.tar" for number in range(int(text))]
 
 
-def _members(path: Path, shard: str) -> dict[str, Member]:
+def index_shard(path: Path, shard: str) -> dict[str, Member]:
+    """Return where each member lies, by ``shard``/name, in the order of the file; raises ``DataError``."""
     found = {}
     try:
         # "r:" refuses compression, in which nothing can be found by its offset.
@@ -254,7 +256,7 @@ def open_webdataset(text: str) -> ShardRoot:
     download(f"{address}/{SHARD_FOLDER}/nshards.txt", path / SHARD_FOLDER / "nshards.txt")
     for shard in shard_names(LocalFolder(path)):
         download(f"{address}/{shard}", path / shard, progress=bar(shard))
-    if any(name.endswith(".cls") for name in _members(path / SHARD_FOLDER / "0.tar", "0.tar")):
+    if any(name.endswith(".cls") for name in index_shard(path / SHARD_FOLDER / "0.tar", "0.tar")):
         for name in LABELLED_FILES:
             download(f"{address}/{name}", path / name)
     return ShardRoot(path, address=f"wds:{address}")

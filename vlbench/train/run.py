@@ -136,9 +136,12 @@ def open_source(data: Path | str | None, recipe: Recipe) -> Source:
     """Return the training examples of ``data``, or of scenes."""
     from vlbench.data.roots import open_root
     from vlbench.train.examples import FolderSource, ScenesSource
+    from vlbench.train.shards import ShardSource, shards_in
 
     if data is None:
         return ScenesSource(recipe.scenes)
+    if shards := shards_in(data):
+        return ShardSource(shards, tuple(recipe.objectives))
     source = FolderSource(open_root(data), tuple(recipe.objectives))
     if not len(source):
         raise UsageError(f"{data} holds no training images for {', '.join(recipe.objectives)}")
