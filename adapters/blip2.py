@@ -87,7 +87,8 @@ class Blip2(ByClass):
             )
         self._encoder_decoder = not config.use_decoder_only_language_model
         # T5 has no positions to run out of, but a length of training.
-        self._limit = int(getattr(text, "max_position_embeddings", None) or getattr(text, "n_positions", 512))
+        positions: int | None = getattr(text, "max_position_embeddings", None)
+        self._limit = positions or int(getattr(text, "n_positions", 512))
         ends = self.model.language_model.generation_config.eos_token_id
         end = ends[0] if isinstance(ends, list) else ends
         if end is None:
@@ -174,7 +175,7 @@ class Blip2(ByClass):
             encoder_hidden_states=hidden[rows],
         ).last_hidden_state
         head = self.model.itm_head
-        logits = head(fused[:, : self._queries].to(head.weight.dtype)).mean(dim=1).float()
+        logits: torch.Tensor = head(fused[:, : self._queries].to(head.weight.dtype)).mean(dim=1).float()
         return logits[:, 1] - logits[:, 0]
 
     def _cosines(self, hidden: torch.Tensor, rows: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

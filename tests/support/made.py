@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from tests.support import checkpoints, dual_encoders
+from tests.support import chats, checkpoints, dual_encoders
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,6 +53,8 @@ EVERY: dict[str, Made] = {
     "vilt-questions": Made(lambda f: checkpoints.vilt(f, "ViltForQuestionAnswering"), "vilt", ("coco_caption", "vqa")),
     "vit-gpt2": Made(checkpoints.vit_gpt2, "vision_encoder_decoder", WRITES),
     "llava": Made(checkpoints.llava, "chat", WRITES),
+    "qwen2.5-vl": Made(chats.qwen2_5_vl, "chat", WRITES),
+    "idefics3": Made(chats.idefics3, "chat", WRITES),
 }
 FILES = ("openai-state-dict", "openai-scripted")
 """Those that are one file, which has no repository on a hub."""
