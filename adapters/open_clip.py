@@ -206,7 +206,7 @@ class OpenCLIP(Adapter):
         tokenizer = f"{type(self._tokenizer).__name__}:{getattr(self._tokenizer, 'context_length', None)}"
         if hasattr(self._tokenizer, "tokenizer"):  # one of transformers, under the library's own cleaning
             tokenizer += described(self._tokenizer.tokenizer, getattr(self._tokenizer.clean_fn, "__qualname__", ""))
-        return json.dumps([repr(self._transform), tokenizer, self._architecture.startswith("local-dir:")])
+        return json.dumps([repr(self._transform), tokenizer, self._architecture.startswith(("local-dir:", "hf-hub:"))])
 
     def notes(self) -> Sequence[str]:
         """Return a warning of OpenAI's weights, by their name, in an architecture without QuickGELU."""
