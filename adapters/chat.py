@@ -164,18 +164,20 @@ class Chat(Pretrained):
         import torch
 
         inputs = self._inputs(items[:1])
+        for part in self.model.modules():
+            if hasattr(part, "rope_deltas"):
+                # Qwen-VL remembers where the last images ended, and would go on from there without images too.
+                part.rope_deltas = None
         answers = [[*self._encode(item.continuation), self._end] for item in items]
-        ids, mask = padded(answers, self._tokenizer.pad_token_id)
-        ids, mask = ids.to(self.device), mask.to(self.device)
+        ids = padded(answers, self._tokenizer.pad_token_id)[0].to(self.device)
         seen = self.model(**inputs, use_cache=True)
         # The keyword was renamed in transformers 5.
         keyword = "cache" if "cache" in inspect.signature(self.model.forward).parameters else "past_key_values"
         cache = seen.get("cache") or seen.get("past_key_values")
         last = seen.logits[:, -1:].expand(len(items), -1, -1)
         cache.batch_repeat_interleave(len(items))
-        before = inputs["attention_mask"].expand(len(items), -1)
-        attention = torch.cat((before, mask), dim=1)
-        logits = self.model(input_ids=ids, attention_mask=attention, use_cache=True, **{keyword: cache}).logits
+        # No mask: nothing looks ahead to the pads, and from a mask of prompt and answer Qwen-VL counts both as new.
+        logits = self.model(input_ids=ids, use_cache=True, **{keyword: cache}).logits
         # The last token of the prompt predicts the first of the answer.
         logits = torch.cat((last, logits), dim=1)
         shifted = torch.cat((ids[:, :1], ids), dim=1)

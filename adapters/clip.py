@@ -1,4 +1,4 @@
-"""Adapter for dual encoders of transformers (CLIP, SigLIP, ALIGN, Chinese-CLIP, AltCLIP) and OpenAI's own archives."""
+"""Adapter for dual encoders of transformers (CLIP, SigLIP, ALIGN and their like) and OpenAI's own archives."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _claims(path: Path) -> bool:
 @hookimpl
 def vlbench_register_adapters() -> Iterable[AdapterSpec]:
     """Return the adapter."""
-    description = "CLIP, SigLIP, ALIGN, Chinese-CLIP and AltCLIP of transformers, and OpenAI's .pt archives"
+    description = "CLIP, SigLIP, SigLIP 2, ALIGN, Chinese-CLIP and AltCLIP of transformers, and OpenAI's .pt archives"
     return [AdapterSpec("clip", description, "vlbench.adapters.clip:Clip", _claims)]
 
 

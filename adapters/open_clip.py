@@ -223,7 +223,8 @@ class OpenCLIP(Adapter):
         if hasattr(self._tokenizer, "tokenizer"):  # one of transformers, under the library's own cleaning
             tokenizer += described(self._tokenizer.tokenizer, getattr(self._tokenizer.clean_fn, "__qualname__", ""))
         written = [ALONE] if self._writes else []
-        return json.dumps([repr(self._transform), tokenizer, self._architecture.startswith("local-dir:"), *written])
+        local = self._architecture.startswith(("local-dir:", "hf-hub:"))
+        return json.dumps([repr(self._transform), tokenizer, local, *written])
 
     def notes(self) -> Sequence[str]:
         """Return a warning of OpenAI's weights, by their name, in an architecture without QuickGELU."""

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from vlbench.types import Decoding
 
 
-PLACES = ("name_or_path", "vocab_file", "merges_file", "tokenizer_file", "special_tokens_map_file", "tokenizer_object")
+PLACES = (
+    *("name_or_path", "is_local", "vocab_file", "merges_file", "tokenizer_file", "special_tokens_map_file"),
+    "tokenizer_object",
+)
 """Settings of a tokenizer that are places or objects: the same tokenizer lies elsewhere on another machine."""
 
 

@@ -25,6 +25,7 @@ BUILTIN = (
     "vlbench.adapters.open_clip",
     "vlbench.adapters.clip",
     "vlbench.adapters.blip",
+    "vlbench.adapters.blip2",
     "vlbench.adapters.vision_encoder_decoder",
     "vlbench.adapters.vilt",
     "vlbench.adapters.oscar",

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from vlbench.task import Task
 
 CHAT = "chat"
+# Li et al. 2023, section 4; of its two wordings of questions the one for FlanT5, which asks for as few words as count.
+_SHORT = "Question: {question} Short answer:"
 
 ARGUMENTS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     CHAT: {
@@ -33,6 +35,10 @@ ARGUMENTS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
         "vizwiz": {
             "prompt": "{question}\nAnswer with a word or phrase, or with unanswerable if the image does not tell."
         },
+    },
+    "blip2": {
+        **{task: {"prompt": "a photo of"} for task in ("coco_caption", "nocaps", "vg_region_caption")},
+        **{task: {"prompt": _SHORT} for task in ("vqa", "vg_qa", "gqa", "vizwiz")},
     },
 }
 """Default task arguments: by family, by task."""

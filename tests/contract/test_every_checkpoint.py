@@ -21,8 +21,6 @@ from vlbench.testing.samples import pictures, requests_for
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning", "ignore:.*torch.jit.*:FutureWarning")
-
 
 class Loaded(NamedTuple):
     path: Path

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning", "ignore:.*torch.jit.*:FutureWarning")
 @pytest.mark.parametrize("scripted", [False, True])
 def test_both_formats_embed_as_the_model_itself(tmp_path: Path, scripted: bool) -> None:
     import open_clip

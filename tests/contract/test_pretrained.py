@@ -189,37 +189,46 @@ def _chat(folder: Path, images: Sequence[ImageRef], prompt: str, answer: str = "
     processor = AutoProcessor.from_pretrained(folder)
     content = [*({"type": "image"} for _ in images), {"type": "text", "text": prompt}]
     text = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
-    seen = [image.load() for image in images]
+    seen = [image.load() for image in images] or None
     inputs = processor(text=text + answer, images=seen, return_tensors="pt", add_special_tokens=False)
     return AutoModelForImageTextToText.from_pretrained(folder).eval(), processor, inputs
 
 
+CHATS = ("llava", "qwen2.5-vl", "idefics3")
+
+
+@pytest.mark.parametrize("made", CHATS)
 @pytest.mark.parametrize("count", [1, 2])
-def test_a_chat_equals_the_library(folders: dict[str, Path], tmp_path: Path, count: int) -> None:
+def test_a_chat_equals_the_library(folders: dict[str, Path], tmp_path: Path, made: str, count: int) -> None:
     images, prompt = pictures(tmp_path)[:count], "is there a red star?"
-    model, processor, inputs = _chat(folders["llava"], images, prompt)
+    model, processor, inputs = _chat(folders[made], images, prompt)
     with torch.inference_mode():
         ids = model.generate(**inputs, max_new_tokens=8, do_sample=False)
     expected = processor.batch_decode(ids[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)[0].strip()
-    adapter = Chat(LoadOptions(checkpoint=str(folders["llava"])))
+    adapter = Chat(LoadOptions(checkpoint=str(folders[made])))
     (got,) = answer(adapter, [Generate(tuple(images), prompt, Decoding(max_new_tokens=8))])
     assert numbers(got) == expected
 
 
+@pytest.mark.parametrize("made", CHATS)
 def test_answers_that_share_a_prompt_have_the_likelihood_of_the_whole_text(
-    folders: dict[str, Path], tmp_path: Path
+    folders: dict[str, Path], tmp_path: Path, made: str
 ) -> None:
-    images, prompt, choices = pictures(tmp_path)[:1], "is there a red star?", ("yes", "no", "a large green square")
-    adapter = Chat(LoadOptions(checkpoint=str(folders["llava"])))
-    got = answer(adapter, [LogLikelihood(tuple(images), prompt, choice) for choice in choices])
-    for choice, response in zip(choices, got, strict=True):
-        model, _, inputs = _chat(folders["llava"], images, prompt, choice + "</s>")
-        with torch.inference_mode():
-            scores = model(**inputs).logits.log_softmax(dim=-1)
-        total, tokens = (float(value) for value in np.asarray(numbers(response)))
-        ids = inputs["input_ids"][0, -int(tokens) :]
-        expected = scores[0, -int(tokens) - 1 : -1].gather(1, ids[:, None]).sum()
-        assert total == pytest.approx(float(expected), abs=1e-5 * tokens)
+    """With two images, one and none, in this order: what a model remembers of images must not reach the next."""
+    pair, prompt, choices = pictures(tmp_path)[:2], "is there a red star?", ("yes", "no", "a large green square")
+    adapter = Chat(LoadOptions(checkpoint=str(folders[made])))
+    for images in (pair, pair[:1], []):
+        got = answer(adapter, [LogLikelihood(tuple(images), prompt, choice) for choice in choices])
+        for choice, response in zip(choices, got, strict=True):
+            model, _, inputs = _chat(
+                folders[made], images, prompt, choice + ("</s>" if made == "llava" else "<|im_end|>")
+            )
+            with torch.inference_mode():
+                scores = model(**inputs).logits.log_softmax(dim=-1)
+            total, tokens = (float(value) for value in np.asarray(numbers(response)))
+            ids = inputs["input_ids"][0, -int(tokens) :]
+            expected = scores[0, -int(tokens) - 1 : -1].gather(1, ids[:, None]).sum()
+            assert total == pytest.approx(float(expected), abs=1e-5 * tokens)
 
 
 @pytest.mark.parametrize(("kind", "made"), [(Clip, "clip"), (Chat, "llava"), (VisionEncoderDecoder, "vit-gpt2")])

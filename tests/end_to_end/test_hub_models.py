@@ -62,7 +62,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
             hub.push(f"some/{name}", files, kind="models")
         done = vlbench(
             *("run", "--model", ",".join([*map(str, paths.values()), *REPOSITORIES.values()]), "--tasks", "all"),
-            *("--limit", 4, "--bootstrap", 0, "--task-arg", "coco_caption:meteor=off"),
+            *("--limit", 2, "--bootstrap", 0, "--task-arg", "coco_caption:meteor=off"),
             *("--output", root / "results", "--json"),
             **hub.environment(root / "cache"),
         )

@@ -123,6 +123,50 @@ def blip(folder: Path, kind: str) -> Path:
     return folder
 
 
+def blip2(folder: Path, kind: str, language: str = "opt") -> Path:
+    """Write a BLIP-2 checkpoint of class ``kind``; ``language`` is ``opt`` (a decoder) or ``t5`` (an encoder too).
+
+    The queries are drawn: the library starts them at zero, with which all of them would answer alike. What the language
+    model sees of an image is enlarged, so that its texts differ.
+    """
+    import torch
+    import transformers
+
+    if kind == "Blip2ForImageTextRetrieval":
+        tokenizer, text = bert_tokenizer(folder), {}
+    else:
+        from tokenizers.processors import TemplateProcessing
+
+        tokenizer = bpe_tokenizer(folder, "</s>", "</s>", 512)
+        order = "</s> $A" if language == "opt" else "$A </s>"
+        tokenizer.backend_tokenizer.post_processor = TemplateProcessing(order, special_tokens=[("</s>", 0)])
+        text = {"model_type": language, **_LANGUAGE[language]}
+    processor = transformers.Blip2Processor(
+        transformers.BlipImageProcessor(size={"height": 32, "width": 32}), tokenizer, num_query_tokens=4
+    )
+    processor.save_pretrained(folder)
+    words = len(tokenizer)
+    queries = {"vocab_size": words, **SMALL, "max_position_embeddings": 64, "initializer_range": 0.2}
+    config = transformers.Blip2Config(
+        vision_config={"image_size": 32, "patch_size": 8, **SMALL, "initializer_range": 0.2},
+        qformer_config={**queries, "use_qformer_text_input": not text},
+        text_config={**text, "vocab_size": words} if text else None,
+        num_query_tokens=4,
+        image_text_hidden_size=24,
+        image_token_index=tokenizer.convert_tokens_to_ids("<image>") if text else None,
+    )
+    torch.manual_seed(0)
+    model = getattr(transformers, kind)(config)
+    with torch.no_grad():
+        model.query_tokens.normal_()
+        if text:
+            model.language_projection.weight.normal_()
+        if text and language == "t5":
+            model.language_model.lm_head.weight.mul_(0.05)  # of logits in the hundreds few digits would be left
+    model.save_pretrained(folder)
+    return folder
+
+
 def vilt(folder: Path, kind: str, **overrides: Any) -> Path:
     """Write a ViLT checkpoint of class ``kind`` with four answers, its weights wide enough for scores to differ."""
     import torch
@@ -216,3 +260,14 @@ def llava(folder: Path) -> Path:
 
 
 SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
+_LANGUAGE = {
+    "opt": {
+        **{"hidden_size": 32, "word_embed_proj_dim": 32, "num_hidden_layers": 2, "num_attention_heads": 2},
+        **{"ffn_dim": 48, "max_position_embeddings": 128, "init_std": 0.3},
+        **{"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0},
+    },
+    "t5": {
+        **{"d_model": 32, "d_kv": 16, "d_ff": 48, "num_layers": 2, "num_heads": 2, "initializer_factor": 3.0},
+        **{"decoder_start_token_id": 0, "eos_token_id": 0, "pad_token_id": 0, "tie_word_embeddings": False},
+    },
+}

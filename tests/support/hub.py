@@ -153,8 +153,13 @@ class _Handler(BaseHTTPRequestHandler):
         found = self._commit(kind, repo, rest)
         if found is None:
             return
-        sha, _ = found
+        sha, folder = found
         files = self.server.hub.commits[kind, repo][sha]
+        if what == "tree" and folder:
+            files = {name: data for name, data in files.items() if name.startswith(f"{folder}/")}
+            if not files:
+                self._refuse(404, "EntryNotFound", "Entry not found")
+                return
         if what != "revision":
             rows = [{"type": "file", "path": n, "size": len(d), "oid": _etag(d)} for n, d in sorted(files.items())]
             self._json(rows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from tests.support import checkpoints, dual_encoders
+from tests.support import chats, checkpoints, dual_encoders
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,10 +46,15 @@ EVERY: dict[str, Made] = {
     "blip-retrieval": Made(lambda f: checkpoints.blip(f, "BlipForImageTextRetrieval"), "blip", RETRIEVES),
     "blip-caption": Made(lambda f: checkpoints.blip(f, "BlipForConditionalGeneration"), "blip", WRITES),
     "blip-questions": Made(lambda f: checkpoints.blip(f, "BlipForQuestionAnswering"), "blip", WRITES),
+    "blip2-retrieval": Made(lambda f: checkpoints.blip2(f, "Blip2ForImageTextRetrieval"), "blip2", RETRIEVES),
+    "blip2-opt": Made(lambda f: checkpoints.blip2(f, "Blip2ForConditionalGeneration"), "blip2", WRITES),
+    "blip2-t5": Made(lambda f: checkpoints.blip2(f, "Blip2ForConditionalGeneration", "t5"), "blip2", WRITES),
     "vilt-retrieval": Made(lambda f: checkpoints.vilt(f, "ViltForImageAndTextRetrieval"), "vilt", RETRIEVES),
     "vilt-questions": Made(lambda f: checkpoints.vilt(f, "ViltForQuestionAnswering"), "vilt", ("coco_caption", "vqa")),
     "vit-gpt2": Made(checkpoints.vit_gpt2, "vision_encoder_decoder", WRITES),
     "llava": Made(checkpoints.llava, "chat", WRITES),
+    "qwen2.5-vl": Made(chats.qwen2_5_vl, "chat", WRITES),
+    "idefics3": Made(chats.idefics3, "chat", WRITES),
 }
 FILES = ("openai-state-dict", "openai-scripted")
 """Those that are one file, which has no repository on a hub."""
