@@ -63,6 +63,9 @@ class Pretrained(Adapter):
     unused: ClassVar[tuple[str, ...]] = ()
     """Beginnings of the names of weights that the adapter does not read, which a checkpoint may lack."""
 
+    unread: tuple[str, ...] = ()
+    """Names of the weights of the checkpoint that the class of the model has no place for."""
+
     argument_names: ClassVar[tuple[str, ...]] = ("attn", "compile", "device_map", "pretrained", "trust_remote_code")
 
     @classmethod
@@ -137,6 +140,7 @@ class Pretrained(Adapter):
                         f"{self.options.checkpoint} lacks {len(missing)} weights of {kind.__name__}, "
                         f"first {missing[0]}; is it a checkpoint of another class?"
                     )
+                self.unread = tuple(sorted(report["unexpected_keys"]))
         # What vlbench finetune saves says so in its configuration.
         self.trained_on = tuple(getattr(model.config, "vlbench_trained_on", ()))
         if spread:

@@ -36,6 +36,16 @@ TrainerArg = Annotated[
     list[str] | None,
     typer.Option("--trainer-arg", metavar="KEY=VALUE", help="Field of transformers.TrainingArguments; repeatable."),
 ]
+Size = Annotated[str | None, typer.Option(help="Size of the model: tiny, small or base (the recipe's, else tiny).")]
+InitImage = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FOLDER|ORG/NAME|open_clip:ARCH/TAG", help="Image tower to begin with: ViT, or CLIP's vision tower."
+    ),
+]
+InitText = Annotated[
+    str | None, typer.Option(metavar="FOLDER|ORG/NAME", help="Text tower to begin with, and its tokenizer: BERT.")
+]
 VqaHead = Annotated[
     str, typer.Option(help="How a built-in model answers questions: generate, or classify among training answers.")
 ]
@@ -57,6 +67,9 @@ def pretrain(
     teacher: Annotated[
         str | None, typer.Option(help="Model to learn from, as run --model takes it: objective distill, weight 1.")
     ] = None,
+    size: Size = None,
+    init_image: InitImage = None,
+    init_text: InitText = None,
     objectives: Objectives = None,
     steps: Steps = None,
     batch_size: BatchSize = None,
@@ -74,8 +87,9 @@ def pretrain(
     from vlbench.cli.run import data_root
     from vlbench.train.run import pretrain as train
 
-    model = {key: value for key, value in {"fusion": fusion}.items() if value is not None}
-    chosen = _recipe(recipe, objectives, steps, batch_size, learning_rate, seed, trainer_arg, model, teacher)
+    model = {key: value for key, value in {"fusion": fusion, "size": size}.items() if value is not None}
+    start = {"model": model or None, "teacher": teacher, "init_image": init_image, "init_text": init_text}
+    chosen = _recipe(recipe, objectives, steps, batch_size, learning_rate, seed, trainer_arg, start)
     _check(output, save_dtype, device)
     plan = _plan(eval_tasks, data_root(eval_data or data), eval_every, eval_limit)
     train(data_root(data), chosen, output, dtype=save_dtype, device=device, plan=plan, say=_say)
@@ -151,8 +165,7 @@ def _recipe(
     learning_rate: float | None,
     seed: int | None,
     trainer_arg: list[str] | None,
-    model: dict[str, Any] | None = None,
-    teacher: str | None = None,
+    start: dict[str, Any] | None = None,
 ) -> Recipe:
     from vlbench.train.arguments import parse_trainer_arguments
     from vlbench.train.recipe import parse_objectives, read_recipe
@@ -163,8 +176,7 @@ def _recipe(
         "batch_size": batch_size,
         "learning_rate": learning_rate,
         "seed": seed,
-        "model": model or None,
-        "teacher": teacher,
+        **(start or {}),
         "trainer": parse_trainer_arguments(trainer_arg) if trainer_arg else None,
     }
     return read_recipe(name, given)

@@ -20,11 +20,17 @@ SIZES: Mapping[str, Mapping[str, Any]] = {
     "nano": {"width": 32, "heads": 2, "vision_layers": 1, "text_layers": 1, "fusion_layers": 1, "embedding": 32},
     "tiny": {"width": 128, "heads": 4, "mlp_ratio": 2, "vision_layers": 3, "text_layers": 2, "fusion_layers": 3},
     "small": {"width": 384, "heads": 6, "vision_layers": 8, "text_layers": 4, "fusion_layers": 4},
+    "base": {
+        **{"width": 768, "heads": 12, "mlp_ratio": 4, "patch_size": 16, "image_size": 224},
+        **{"vision_layers": 12, "text_layers": 6, "fusion_layers": 6},
+    },
 }
-"""Named sizes; ``nano`` is for tests."""
+"""Named sizes; ``nano`` is for tests, ``base`` is ViT-B/16 and BERT-base, whose upper half fuses (ALBEF)."""
 
 FUSIONS = ("early", "late", "interactive")
 """Fusion strategies; ``vlbench.models.fusion`` has them."""
+NORMS = ("before", "after")
+ACTIVATIONS = ("gelu", "quick_gelu")
 
 
 def layers_by_fusion(fusion: str, vision: int, text: int, fused: int) -> Mapping[str, int]:
@@ -40,10 +46,23 @@ def layers_by_fusion(fusion: str, vision: int, text: int, fused: int) -> Mapping
 
 
 @dataclass(frozen=True)
+class LayerStyle:
+    """How a tower's layers compute: ``norm`` stands before or after each part (one of ``NORMS``)."""
+
+    norm: str = "before"
+    epsilon: float = 1e-5
+    activation: str = "gelu"
+
+
+@dataclass(frozen=True)
 class ModelConfig:
     """Sizes of a model.
 
-    ``stem`` are the channels of the stride-2 convolutions before the last one, which has ``width``.
+    ``stem`` are the channels of the stride-2 convolutions before the last one, which has ``width``; with a
+    ``patch_size`` other than 0 patches of that side are projected instead (ViT).
+
+    ``class_token``, ``embedding_norm`` (a layer norm before the first image layer, as CLIP has it), activation, norms
+    and epsilons are what pretrained towers differ in; fusion layers are in the style of the text's.
 
     ``tags`` names the outputs of the tagging head, ``answers`` those of the answering head; ``objectives`` lists what
     the checkpoint was trained to answer, which decides its capabilities.
@@ -62,6 +81,13 @@ class ModelConfig:
     embedding: int = 256
     max_length: int = 96
     image_positions: str = "learned"
+    patch_size: int = 0
+    class_token: bool = False
+    embedding_norm: bool = False
+    image_activation: str = "gelu"
+    image_epsilon: float = 1e-5
+    text_norm: str = "before"
+    text_epsilon: float = 1e-5
     dropout: float = 0.0
     tags: tuple[str, ...] = ()
     answers: tuple[str, ...] = ()
@@ -70,14 +96,29 @@ class ModelConfig:
     model_type: str = field(default=MODEL_TYPE)
 
     def __post_init__(self) -> None:
-        """Raise ``ValueError`` for a strategy that there is not."""
-        if self.fusion not in FUSIONS:
-            raise ValueError(f"fusion {self.fusion!r} is none of {', '.join(FUSIONS)}")
+        """Raise ``ValueError`` for a strategy, norm or activation that there is not, or a grid without cells."""
+        for name, known in (("fusion", FUSIONS), ("text_norm", NORMS), ("image_activation", ACTIVATIONS)):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} {getattr(self, name)!r} is none of {', '.join(known)}")
+        if self.patch_size and (self.image_size % self.patch_size or self.image_size < self.patch_size):
+            raise ValueError(f"image_size {self.image_size} is not a multiple of patch_size {self.patch_size}")
 
     @property
     def grid(self) -> int:
-        """Image tokens along a side."""
+        """Cells along a side of the image."""
+        if self.patch_size:
+            return self.image_size // self.patch_size
         return int(self.image_size // 2 ** (len(self.stem) + 1))
+
+    @property
+    def image_style(self) -> LayerStyle:
+        """How the image encoder's layers compute."""
+        return LayerStyle("before", self.image_epsilon, self.image_activation)
+
+    @property
+    def text_style(self) -> LayerStyle:
+        """How the layers of text encoder and fusion compute."""
+        return LayerStyle(self.text_norm, self.text_epsilon)
 
     def save(self, folder: Path) -> None:
         """Write ``config.json``."""

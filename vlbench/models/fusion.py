@@ -64,7 +64,7 @@ class EarlyFusion(Fusion):
 
     def __init__(self, config: ModelConfig) -> None:
         """Make ``config.fusion_layers`` layers and one vector for each kind of token."""
-        super().__init__(TransformerLayer(config) for _ in range(config.fusion_layers))
+        super().__init__(TransformerLayer(config, config.text_style) for _ in range(config.fusion_layers))
         self.kinds = nn.Parameter(torch.randn(2, config.width) * 0.02)
 
     def image_alone(self, image: torch.Tensor) -> torch.Tensor:
@@ -106,7 +106,7 @@ class InteractiveFusion(Fusion):
 
     def __init__(self, config: ModelConfig) -> None:
         """Make ``config.fusion_layers`` layers with cross-attention."""
-        super().__init__(TransformerLayer(config, cross=True) for _ in range(config.fusion_layers))
+        super().__init__(TransformerLayer(config, config.text_style, cross=True) for _ in range(config.fusion_layers))
 
     def forward(
         self, text: torch.Tensor, mask: torch.Tensor, image: torch.Tensor, rows: torch.Tensor | None = None

@@ -27,7 +27,7 @@ class VisionLanguageModel(nn.Module):
     """Encoders, fusion and heads.
 
     Texts are int64 ids (b, n), padded at the end, with ``lengths`` (b,); images are pixels (b, 3, s, s) for
-    ``encode_image`` and its result (b, grid * grid, width) everywhere else.
+    ``encode_image`` and its result (b, tokens, width) everywhere else.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -62,7 +62,7 @@ class VisionLanguageModel(nn.Module):
         return nn.Sequential(nn.Linear(width, width), nn.GELU(), last)
 
     def encode_image(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Return image tokens (b, grid * grid, width)."""
+        """Return image tokens (b, tokens, width): of the grid, behind the class token where there is one."""
         tokens: torch.Tensor = self.image_encoder(pixels)
         return tokens
 

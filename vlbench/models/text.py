@@ -51,7 +51,7 @@ class TextEmbedding(nn.Module):
         self.positions = LearnedPositions(config.max_length, config.width)
         self.region_look = nn.Linear(config.width, config.width)
         self.region_place = nn.Linear(6, config.width)
-        self.norm = nn.LayerNorm(config.width)
+        self.norm = nn.LayerNorm(config.width, config.text_epsilon)
 
     def forward(
         self,
@@ -62,7 +62,7 @@ class TextEmbedding(nn.Module):
         """Return (b, n, width) for int64 ``ids`` (b, n).
 
         ``boxes`` (b, n, 4) float are corners x1, y1, x2, y2 as fractions of the image's sides; all zeros at a token
-        that points to nothing. ``image`` (b, grid * grid, width) is needed with them.
+        that points to nothing. ``image`` (b, tokens, width) is needed with them.
         """
         hidden = self.words(ids)
         if boxes is not None and image is not None:
@@ -76,7 +76,7 @@ class TextEmbedding(nn.Module):
         share = _overlap(y1, y2, self.grid)[..., :, None] * _overlap(x1, x2, self.grid)[..., None, :]
         weights = share.flatten(-2)
         weights = weights / weights.sum(dim=-1, keepdim=True).clamp_min(1e-6)
-        look = self.region_look(weights.to(image.dtype) @ image)
+        look = self.region_look(weights.to(image.dtype) @ image[:, -(self.grid**2) :])
         place = torch.stack((x1, y1, x2, y2, x2 - x1, y2 - y1), dim=-1)
         regions: torch.Tensor = points * (look + self.region_place(place.to(image.dtype)))
         return regions
@@ -95,7 +95,7 @@ class TextEncoder(nn.Module):
         """Make the encoder."""
         super().__init__()
         self.embedding = TextEmbedding(config)
-        self.layers = nn.ModuleList(TransformerLayer(config) for _ in range(config.text_layers))
+        self.layers = nn.ModuleList(TransformerLayer(config, config.text_style) for _ in range(config.text_layers))
 
     def forward(
         self,

@@ -129,8 +129,15 @@ class TextTokenizer:
 
     def pieces(self, token: str) -> list[int]:
         """Return the ids by which this tokenizer writes a ``token`` of another one."""
+        from tokenizers import decoders, models
+
         own = self._tokenizer.token_to_id(token)
-        return [own] if own is not None else [piece.id for piece in self._tokenizer.model.tokenize(token)]
+        if own is not None:
+            return [int(own)]
+        if isinstance(self._tokenizer.model, models.BPE):
+            return [piece.id for piece in self._tokenizer.model.tokenize(token)]
+        # Words of a text tower are not in byte letters. A blank, which it does not have, parts texts as its mark does.
+        return list(self._plain(decoders.ByteLevel().decode([token])).ids) or [SEP]
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of ``ids``, special tokens left out."""

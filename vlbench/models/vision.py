@@ -1,4 +1,4 @@
-"""The image encoder: a ViT (Dosovitskiy et al. 2021) over a convolutional stem (Xiao et al. 2021)."""
+"""The image encoder: a ViT (Dosovitskiy et al. 2021) over patches or a convolutional stem (Xiao et al. 2021)."""
 
 from __future__ import annotations
 
@@ -58,23 +58,48 @@ class ConvStem(nn.Module):
         return tokens
 
 
+class PatchStem(nn.Module):
+    """One linear projection of each patch (Dosovitskiy et al. 2021, equation 1): (b, 3, s, s) to (b, tokens, width)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        """Make the projection of patches of ``config.patch_size``."""
+        super().__init__()
+        self.project = nn.Conv2d(3, config.width, config.patch_size, stride=config.patch_size)
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Return (b, grid * grid, width), row by row."""
+        tokens: torch.Tensor = self.project(pixels).flatten(2).transpose(1, 2)
+        return tokens
+
+
 class ImageEncoder(nn.Module):
-    """Stem, positions, transformer layers: pixels to one vector for each cell of the grid."""
+    """Stem, positions, transformer layers: pixels to a class token, where there is one, and a vector a cell of the grid."""
 
     def __init__(self, config: ModelConfig) -> None:
         """Make the encoder; positions start as a sinusoidal grid and are trained unless the config says otherwise."""
         super().__init__()
-        self.stem = ConvStem(config)
-        start = sinusoidal_grid(config.grid, config.grid, config.width)
-        self.positions = LearnedPositions(config.grid**2, config.width, start)
+        width = config.width
+        self.stem = PatchStem(config) if config.patch_size else ConvStem(config)
+        self.class_token = nn.Parameter(torch.randn(width) * 0.02) if config.class_token else None
+        start = sinusoidal_grid(config.grid, config.grid, width)
+        if self.class_token is not None:
+            start = torch.cat((torch.zeros(1, width), start))
+        self.positions = LearnedPositions(len(start), width, start)
         if config.image_positions == "sinusoidal":
             self.positions.weight.requires_grad_(False)
-        self.layers = nn.ModuleList(TransformerLayer(config) for _ in range(config.vision_layers))
-        self.norm = nn.LayerNorm(config.width)
+        style = config.image_style
+        self.embedding_norm = nn.LayerNorm(width, style.epsilon) if config.embedding_norm else None
+        self.layers = nn.ModuleList(TransformerLayer(config, style) for _ in range(config.vision_layers))
+        self.norm = nn.LayerNorm(width, style.epsilon)
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Return (b, grid * grid, width) for normalised pixels (b, 3, image_size, image_size)."""
-        hidden = self.positions(self.stem(pixels))
+        """Return (b, tokens, width) for normalised pixels (b, 3, image_size, image_size)."""
+        hidden = self.stem(pixels)
+        if self.class_token is not None:
+            hidden = torch.cat((self.class_token.expand(len(hidden), 1, -1), hidden), dim=1)
+        hidden = self.positions(hidden)
+        if self.embedding_norm is not None:
+            hidden = self.embedding_norm(hidden)
         for layer in self.layers:
             hidden = layer(hidden)
         out: torch.Tensor = self.norm(hidden)

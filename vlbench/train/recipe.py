@@ -37,7 +37,8 @@ class Recipe:
     ``every`` maps an objective to n where it takes part in each n-th step only; ``tag_first`` is the share of the steps
     at the start in which only tags are learned (a model can solve retrieval without seeing shapes; tags make it look);
     an answer is one of those that ``answer`` learns if it is the most given one to ``min_answer_count`` questions;
-    ``teacher`` is the model that ``distill`` learns from; ``scenes`` is the number of train scenes of ``--data
+    ``teacher`` is the model that ``distill`` learns from; ``init_image`` and ``init_text`` name the pretrained towers
+    that a new model begins with; ``scenes`` is the number of train scenes of ``--data
     scenes``; ``trainer`` holds further fields of ``transformers.TrainingArguments``.
     """
 
@@ -61,6 +62,8 @@ class Recipe:
     seed: int = 0
     save_every: int = 500
     teacher: str = ""
+    init_image: str = ""
+    init_text: str = ""
     trainer: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -149,13 +149,14 @@ def open_source(data: Path | str | None, recipe: Recipe) -> Source:
 
 
 def new_checkpoint(source: Source, recipe: Recipe, say: Callable[[str], None] = lambda _: None) -> Checkpoint:
-    """Make a model with random weights and a tokenizer learned from the source, both from the recipe's seed."""
+    """Make a model and a tokenizer from the recipe's seed and the source, with the pretrained towers it begins with."""
     import torch
 
     from vlbench.models.checkpoint import Checkpoint
     from vlbench.models.config import FUSIONS, SIZES, ModelConfig, layers_by_fusion
     from vlbench.models.model import VisionLanguageModel
     from vlbench.models.tokenizer import TextTokenizer
+    from vlbench.train.towers import Towers
 
     wanted = dict(recipe.model)
     size = str(wanted.pop("size", "tiny"))
@@ -165,7 +166,9 @@ def new_checkpoint(source: Source, recipe: Recipe, say: Callable[[str], None] = 
         raise UsageError(
             f"unknown fusion {recipe.fusion!r}{nearest(recipe.fusion, FUSIONS)}; one of {', '.join(FUSIONS)}"
         )
-    tokenizer = TextTokenizer.train(sampled_texts(source), int(wanted.pop("vocabulary", 1024)))
+    towers = Towers.of(recipe)
+    vocabulary = int(wanted.pop("vocabulary", 1024))
+    tokenizer = towers.tokenizer or TextTokenizer.train(sampled_texts(source), vocabulary)
     tags = _tags(source) if "tag" in recipe.objectives else ()
     answers = _answers(source, recipe, say) if "answer" in recipe.objectives else ()
     given = {"vocabulary", "tags", "answers", "model_type"}
@@ -174,21 +177,25 @@ def new_checkpoint(source: Source, recipe: Recipe, say: Callable[[str], None] = 
     if unknown:
         raise UsageError(f"the recipe's model has an unknown key {unknown[0]!r}; there are {', '.join(sorted(known))}")
     lists = {key: tuple(value) for key, value in wanted.items() if isinstance(value, list)}
-    sizes = {**SIZES[size], **wanted, **lists}
+    sizes = towers.fitted({**SIZES[size], **wanted, **lists})
     layers = (int(sizes[f"{part}_layers"]) for part in ("vision", "text", "fusion"))
-    config = ModelConfig(
-        **{
-            **sizes,
-            **layers_by_fusion(recipe.fusion, *layers),
-            "vocabulary": len(tokenizer),
-            "tags": tags,
-            "answers": answers,
-            "objectives": tuple(recipe.objectives),
-            "trained_on": source.trained_on,
-        }
-    )
+    settings = {
+        **sizes,
+        **layers_by_fusion(recipe.fusion, *layers),
+        "vocabulary": len(tokenizer),
+        "tags": tags,
+        "answers": answers,
+        "objectives": tuple(recipe.objectives),
+        "trained_on": _union(source.trained_on, towers.trained_on),
+    }
+    try:
+        config = ModelConfig(**settings)
+    except ValueError as error:
+        raise UsageError(f"the recipe's model cannot be: {error}") from error
     torch.manual_seed(recipe.seed)
-    return Checkpoint(VisionLanguageModel(config), tokenizer)
+    model = VisionLanguageModel(config)
+    towers.install(model, say)
+    return Checkpoint(model, tokenizer)
 
 
 def _sampled(source: Source) -> Iterator[Any]:
