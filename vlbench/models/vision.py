@@ -73,7 +73,7 @@ class PatchStem(nn.Module):
 
 
 class ImageEncoder(nn.Module):
-    """Stem, positions, transformer layers: pixels to a class token, where there is one, and a vector a cell of the grid."""
+    """Stem, positions, transformer layers: pixels to a vector a cell of the grid, behind the class token's if any."""
 
     def __init__(self, config: ModelConfig) -> None:
         """Make the encoder; positions start as a sinusoidal grid and are trained unless the config says otherwise."""

@@ -88,9 +88,10 @@ class Towers:
             for part, weights in ((model.text_encoder, own), (model.fusion, fusing)):
                 unknown = part.load_state_dict(weights, strict=False).unexpected_keys
                 assert not unknown, unknown
+            words = model.config.vocabulary
             say(
-                f"text tower: {model.config.text_layers} layers of {self.text.name} and its {len(self.text.tokenizer or ())} "
-                f"tokens, {model.config.fusion_layers} more begin the fusion{_left(self.text)}"
+                f"text tower: {model.config.text_layers} layers of {self.text.name} and its {words} tokens, "
+                f"{model.config.fusion_layers} more begin the fusion{_left(self.text)}"
             )
 
 
@@ -161,7 +162,6 @@ def image_tower(name: str) -> Tower:
 
 def _open_clip_tower(name: str) -> Tower:
     import open_clip
-    from torch import nn
 
     from vlbench.adapter import LoadOptions
     from vlbench.plugins import load_plugins
@@ -176,12 +176,8 @@ def _open_clip_tower(name: str) -> Tower:
     visual = model.model.visual
     if type(visual).__name__ != "VisionTransformer" or not hasattr(visual.ln_post, "weight") or visual.attn_pool:
         raise ModelError(f"--init-image {name} has another image tower than a plain ViT; there are {IMAGE_KINDS}")
-    activations = {type(block.mlp.gelu) for block in visual.transformer.resblocks}
-    gelu = visual.transformer.resblocks[0].mlp.gelu
-    exact = isinstance(gelu, nn.GELU) and gelu.approximate == "none"
-    activation = (
-        "gelu" if exact and activations == {nn.GELU} else type(gelu).__name__.replace("QuickGELU", "quick_gelu")
-    )
+    activations = {_activation(block.mlp.gelu) for block in visual.transformer.resblocks}
+    activation = ", ".join(sorted(activations))
     known = [
         data
         for spec in plugins.models.values()
@@ -192,6 +188,15 @@ def _open_clip_tower(name: str) -> Tower:
     heads = visual.transformer.resblocks[0].attn.num_heads
     statistics = (pixels["mean"], pixels["std"])
     return _image(name, visual.state_dict(), statistics, heads, visual.ln_post.eps, activation, (), tuple(known))
+
+
+def _activation(module: Any) -> str:
+    """Return the name of an activation of open_clip's, in the words of transformers where a built-in model has it."""
+    from torch import nn
+
+    if isinstance(module, nn.GELU) and module.approximate == "none":
+        return "gelu"
+    return "quick_gelu" if type(module).__name__ == "QuickGELU" else repr(module)
 
 
 def _image(
