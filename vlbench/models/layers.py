@@ -79,6 +79,7 @@ class TransformerLayer(nn.Module):
     ) -> torch.Tensor:
         """Return ``x + f(LN(x))`` (Xiong et al. 2020), or ``LN(x + f(x))`` as Vaswani et al. 2017 and BERT have it."""
         if self.norm_first:
-            return hidden + self.dropout(part(norm(hidden)))
+            first: torch.Tensor = hidden + self.dropout(part(norm(hidden)))
+            return first
         out: torch.Tensor = norm(hidden + self.dropout(part(hidden)))
         return out
