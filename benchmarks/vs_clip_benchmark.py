@@ -2,10 +2,10 @@
 
 Usage: ``pip install clip-benchmark==1.6.2`` and ``python benchmarks/vs_clip_benchmark.py [--images N] [--repeats R]
 [--keep FOLDER] [--python PYTHON]``, where PYTHON is an interpreter that has clip-benchmark, if this one has not. Data
-and seeded weights are made in a temporary folder, or kept. ``clip_benchmark eval --no_amp`` with its default batch size
-and number of workers races ``vlbench run --no-cache`` in float32 and in vlbench's own dtype if that is
-another, whose recalls are shown and not compared. Each runs in a process of its own, imports and loading of weights included. Peak memory is that of
-the largest process: the four workers that decode for CLIP_benchmark are not added.
+and seeded weights are made in a temporary folder, or kept. ``clip_benchmark eval --no_amp`` with its default batch
+size and number of workers races ``vlbench run --no-cache`` in float32 and in vlbench's own dtype if that is another,
+whose recalls are shown and not compared. Each runs in a process of its own, imports and loading of weights included.
+Peak memory is that of the largest process: the four workers that decode for CLIP_benchmark are not added.
 """
 
 from __future__ import annotations
