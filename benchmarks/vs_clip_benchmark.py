@@ -16,12 +16,16 @@ import sys
 import tempfile
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import made_coco
 import vs_bare_loop
 
 from vlbench.dtypes import default_dtype
 from vlbench.runner.devices import pick_device
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 OWN = "vlbench, its own dtype"
 THEIRS = {"text_to_image": "image_retrieval", "image_to_text": "text_retrieval"}
@@ -48,7 +52,7 @@ def main() -> int:
     parser.add_argument("--python", default=sys.executable, help="interpreter that has clip-benchmark")
     given = parser.parse_args()
     with made_coco.prepared(given) as folder:
-        programs = {
+        programs: dict[str, Callable[[], made_coco.Measured]] = {
             "CLIP_benchmark": partial(clip_benchmark, given.python, folder),
             "vlbench, float32": partial(made_coco.vlbench, folder, "--dtype", "float32"),
         }
