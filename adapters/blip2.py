@@ -14,10 +14,20 @@ from vlbench.adapters.pretrained import (
     padded,
     stopped,
 )
-from vlbench.adapters.written import Written, by_decoding, distinct_pixels, log_probabilities
+from vlbench.adapters.written import (
+    ALONE,
+    BEHIND,
+    Written,
+    by_decoding,
+    distinct_pixels,
+    log_probabilities,
+    no_picture,
+    the_one,
+)
 from vlbench.errors import ModelError, UsageError
 from vlbench.hookspecs import hookimpl
 from vlbench.specs import AdapterSpec
+from vlbench.transfer import to_device
 from vlbench.types import Generate, LogLikelihood, Match, Request
 
 if TYPE_CHECKING:
@@ -69,6 +79,8 @@ class Blip2(ByClass):
         self.model = self.pretrained(getattr(transformers, kind))
         self._images = self.processor(transformers.AutoImageProcessor)
         self._tokenizer = self.processor(transformers.AutoTokenizer)
+        self._blank = self.prepare_image(no_picture())
+        self._told: tuple[str, ...] = ()
         config = self.model.config
         self._queries = int(config.num_query_tokens)
         if kind == RETRIEVAL:
@@ -86,6 +98,7 @@ class Blip2(ByClass):
                 "since transformers 4.46; take a newer revision of the checkpoint"
             )
         self._encoder_decoder = not config.use_decoder_only_language_model
+        self._told = (ALONE if self._encoder_decoder else BEHIND,)
         # T5 has no positions to run out of, but a length of training.
         positions: int | None = getattr(text, "max_position_embeddings", None)
         self._limit = positions or int(getattr(text, "n_positions", 512))
@@ -96,8 +109,8 @@ class Blip2(ByClass):
         self._end = int(end)
 
     def preprocessing(self) -> str:
-        """Return the image processor and the tokenizer, as text."""
-        return described(self._images, self._tokenizer, self._queries, self._limit)
+        """Return the image processor, the tokenizer and how choices are tokenised, as text."""
+        return described(self._images, self._tokenizer, self._queries, self._limit, *self._told)
 
     def prepare_image(self, image: Image.Image) -> torch.Tensor:
         """Return float32 (3, H, W), as the checkpoint's own processor makes it."""
@@ -112,10 +125,9 @@ class Blip2(ByClass):
         """Tokenise: places for the image, the prompt, and a likelihood's continuation."""
         if not isinstance(request, Generate | LogLikelihood):
             return super().prepare(request, images)
-        if len(images) != 1:
-            raise ValueError(f"BLIP-2 looks at one image a request, not at {len(images)}")
+        image = the_one(images, request, self._blank, "BLIP-2")
         ids, prefix, _ = self._ids(request)
-        return Written(images[0], ids, prefix, request)
+        return Written(image, ids, prefix, request)
 
     def _ids(self, request: Generate | LogLikelihood) -> tuple[list[int], int, bool]:
         """Return the token ids, how many of them are image and prompt, and whether any were cut."""
@@ -192,9 +204,7 @@ class Blip2(ByClass):
         return cosines
 
     def _vision(self, pixels: torch.Tensor) -> torch.Tensor:
-        import torch
-
-        pixels = pixels.to(self.device, getattr(torch, self.dtype))
+        pixels = to_device(pixels, self.device, self.dtype)
         hidden: torch.Tensor = self.model.vision_model(pixel_values=pixels).last_hidden_state
         return hidden
 
@@ -213,7 +223,7 @@ class Blip2(ByClass):
 
         request = items[0].request
         assert isinstance(request, Generate)
-        pixels = torch.stack([item.pixels for item in items]).to(self.device, getattr(torch, self.dtype))
+        pixels = to_device(torch.stack([item.pixels for item in items]), self.device, self.dtype)
         ids = torch.tensor([item.ids for item in items], device=self.device)
         written = self.model.generate(
             pixel_values=pixels,

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from vlbench import hub
 from vlbench.adapter import Adapter
 from vlbench.adapters.compiling import compile_parts
-from vlbench.adapters.pretrained import yes
+from vlbench.adapters.pretrained import stopped, yes
+from vlbench.adapters.written import GREY
 from vlbench.errors import ModelError
 from vlbench.hookspecs import hookimpl
 from vlbench.specs import AdapterSpec, ModelSpec
@@ -248,7 +249,7 @@ class Builtin(Adapter):
             padded = self._pad([items[n].texts[0] for n in rows])
             texts = generate(self.model, padded.ids, padded.lengths, image[owners[rows]], decoding)
             for n, tokens in zip(rows, texts, strict=True):
-                written[n] = _stopped(self._tokenizer.decode(tokens), decoding.stop)
+                written[n] = stopped(self._tokenizer.decode(tokens), decoding.stop)
         return written
 
     def loglikelihood(self, items: Sequence[Item]) -> Sequence[tuple[float, int]]:
@@ -278,7 +279,7 @@ class Builtin(Adapter):
 
         distinct = {id(picture): picture for picture in pictures}
         places = {key: n for n, key in enumerate(distinct)}
-        grey = np.full((self._side, self._side, 3), 128, dtype=np.uint8)
+        grey = np.full((self._side, self._side, 3), GREY, dtype=np.uint8)
         stacked = np.stack([grey if picture is None else picture.pixels for picture in distinct.values()])
         pixels = to_device(normalise(torch.from_numpy(stacked)), self.device, self.dtype)
         image: torch.Tensor = self.model.encode_image(pixels)
@@ -290,10 +291,3 @@ class Builtin(Adapter):
 
         padded = pad(texts)
         return Padded(*(tensor.to(self.device) for tensor in padded))
-
-
-def _stopped(text: str, stops: Sequence[str]) -> str:
-    """Return ``text`` up to the first of the stop strings."""
-    for stop in stops:
-        text = text.split(stop, 1)[0]
-    return text.strip()

@@ -2,10 +2,10 @@
 
 Usage: ``pip install clip-benchmark==1.6.2`` and ``python benchmarks/vs_clip_benchmark.py [--images N] [--repeats R]
 [--keep FOLDER] [--python PYTHON]``, where PYTHON is an interpreter that has clip-benchmark, if this one has not. Data
-and seeded weights are made in a temporary folder, or kept. ``clip_benchmark eval --no_amp`` with its default batch size
-and number of workers races ``vlbench run --no-cache`` in float32 and in vlbench's own dtype, whose recalls are shown
-and not compared. Each runs in a process of its own, imports and loading of weights included. Peak memory is that of
-the largest process: the four workers that decode for CLIP_benchmark are not added.
+and seeded weights are made in a temporary folder, or kept. ``clip_benchmark eval --no_amp`` with its default batch
+size and number of workers races ``vlbench run --no-cache`` in float32 and in vlbench's own dtype if that is another,
+whose recalls are shown and not compared. Each runs in a process of its own, imports and loading of weights included.
+Peak memory is that of the largest process: the four workers that decode for CLIP_benchmark are not added.
 """
 
 from __future__ import annotations
@@ -16,10 +16,18 @@ import sys
 import tempfile
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import made_coco
 import vs_bare_loop
 
+from vlbench.dtypes import default_dtype
+from vlbench.runner.devices import pick_device
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+OWN = "vlbench, its own dtype"
 THEIRS = {"text_to_image": "image_retrieval", "image_to_text": "text_retrieval"}
 
 
@@ -44,15 +52,17 @@ def main() -> int:
     parser.add_argument("--python", default=sys.executable, help="interpreter that has clip-benchmark")
     given = parser.parse_args()
     with made_coco.prepared(given) as folder:
-        programs = {
+        programs: dict[str, Callable[[], made_coco.Measured]] = {
             "CLIP_benchmark": partial(clip_benchmark, given.python, folder),
             "vlbench, float32": partial(made_coco.vlbench, folder, "--dtype", "float32"),
-            "vlbench, its own dtype": partial(made_coco.vlbench, folder),
         }
-        print(f"{given.images} images, {given.repeats} repeats in turn")
+        own = default_dtype(pick_device("auto"))
+        if own != "float32":
+            programs[OWN] = partial(made_coco.vlbench, folder)
+        print(f"{given.images} images, {given.repeats} repeats in turn; vlbench's own dtype on this device is {own}")
         measured = made_coco.race(programs, given.repeats)
         made_coco.show(measured)
-        same = {name: runs for name, runs in measured.items() if name != "vlbench, its own dtype"}
+        same = {name: runs for name, runs in measured.items() if name != OWN}
         return int(not made_coco.agree(same, made_coco.near_ties(*vs_bare_loop.embed(folder)), given.images))
 
 

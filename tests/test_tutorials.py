@@ -57,6 +57,8 @@ def test_the_tutorial_of_an_adapter(
     assert re.search(r"text_to_image_recall@1 +30\.6 \[.*\]\* +0\.2 \[", printed)
     assert "ok     order is kept" in printed and "FAILED" not in printed
     assert printed.count("vqa:1|") == printed.count("vcr:1|") == 2
+    # The method that is appended belongs to the class: questions are answered in words of its own.
+    assert len(re.findall(r"vqa:1\|\S*\|protocol:generate", printed)) == 2
     assert (tmp_path / "my-colours" / "pyproject.toml").is_file()
 
 

@@ -11,6 +11,7 @@ import pytest
 from tests.support import checkpoints, dual_encoders
 from vlbench.adapter import Adapter, LoadOptions
 from vlbench.adapters.blip import CAPTION, QUESTIONS, Blip
+from vlbench.adapters.blip2 import WRITING, Blip2
 from vlbench.adapters.builtin import Builtin
 from vlbench.adapters.chat import Chat
 from vlbench.adapters.open_clip import OpenCLIP
@@ -43,6 +44,8 @@ class Writer(NamedTuple):
 WRITERS = {
     "blip-caption": Writer(Blip, lambda folder: checkpoints.blip(folder, CAPTION), "vision_model"),
     "blip-questions": Writer(Blip, lambda folder: checkpoints.blip(folder, QUESTIONS), "vision_model"),
+    "blip2-opt": Writer(Blip2, lambda folder: checkpoints.blip2(folder, WRITING), "vision_model"),
+    "blip2-t5": Writer(Blip2, lambda folder: checkpoints.blip2(folder, WRITING, "t5"), "vision_model"),
     "vit-gpt2": Writer(VisionEncoderDecoder, checkpoints.vit_gpt2, "encoder"),
     "coca": Writer(OpenCLIP, dual_encoders.coca, "visual"),
     "llava": Writer(Chat, checkpoints.llava, "model.vision_tower", cuts=False),

@@ -167,7 +167,6 @@ def test_a_good_model_passes_and_a_bad_one_is_told_why(plugin: Path) -> None:
 @pytest.mark.parametrize(
     ("model", "check", "message"),
     [
-        ("neighbours", "a batch of one equals a batch of many", "embed_images answers request 0 otherwise alone"),
         ("sorted", "order is kept", "embed_images answers request 0 otherwise where the batch has the reverse order"),
         ("dice", "it is deterministic", "embed_images answers request 0 of the same batch otherwise the second time"),
         ("short", "order is kept", "Short.embed_images returned 3 answers for 4 requests"),

@@ -84,6 +84,7 @@ def test_the_verb_and_the_methods(tmp_path: Path, capsys: pytest.CaptureFixture[
         ([results, "--out", "x.gif"], "its name ends in .png, .svg, .pdf"),
         ([results, "--out", "x.png", "--slice", "knd"], "did you mean 'kind'"),
         ([results, "--out", "x.png", "--slice", "kind", "--compare"], "exclude each other"),
+        ([results, "--out", "x.png", "--all-pairs"], "--all-pairs goes with --compare"),
         ([results, "--out", "x.png", "--task", "vqaa"], "no result of task 'vqaa'; did you mean 'vqa'"),
         ([results, "--out", str(out / "x.png")], "choose another --out"),
     ):

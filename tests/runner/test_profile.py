@@ -70,3 +70,7 @@ def test_bad_requests_are_one_clear_line(tmp_path: Path, capsys: pytest.CaptureF
         pass
     assert run_app(["run", "--profile", str(tmp_path / "trace.json"), "--device", "cpu,cpu"]) == 2
     assert "--profile looks into one process" in capsys.readouterr().err
+    # Before data are read, which can take minutes: here they are not there.
+    given = ["run", "--data", str(tmp_path / "none"), "--num-workers", "2", "--device", "cpu,cpu,cpu"]
+    assert run_app(given) == 2
+    assert "--num-workers 2 does not fit the 3 devices" in capsys.readouterr().err

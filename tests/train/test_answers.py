@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from tests.support.nano import nano, write_nano
 from vlbench.adapter import LoadOptions
 from vlbench.adapters.builtin import Builtin
 from vlbench.cli.app import run_app
 from vlbench.errors import UsageError
+from vlbench.models.config import ModelConfig
 from vlbench.testing.adapters import answer
 from vlbench.testing.samples import pictures
 from vlbench.train.answers import give_answers, learn_answers, soft_targets
@@ -77,7 +79,10 @@ def test_answers_in_common_keep_their_weights() -> None:
 
 @pytest.mark.filterwarnings("ignore")
 def test_finetuning_to_classify_answers_with_the_vocabulary(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """By the command line: the vocabulary lies in the checkpoint, questions get its answers, captions are written."""
+    """By the command line: the vocabulary lies in the checkpoint, questions get its answers, captions are written.
+
+    Trained to write answers afterwards, a model went on answering with its head, which had not learned since.
+    """
     start = write_nano(tmp_path / "start")
     (tmp_path / "recipe.yaml").write_text(
         "objectives: {vqa: 1.5}\nscenes: 60\nbatch_size: 8\nsteps: 25\nlearning_rate: 3.0e-3\n"
@@ -101,6 +106,12 @@ def test_finetuning_to_classify_answers_with_the_vocabulary(tmp_path: Path, caps
     assert len(texts) == len(images) + 1 and set(texts[:-1]) <= set(known)
     alone = [r.text for question in questions for r in answer(adapter, [question]) if isinstance(r, Generated)]
     assert alone == texts[:-1]
+
+    again = [*line[:2], str(tmp_path / "tuned"), *line[3:-2], "--steps", "1", "--output", str(tmp_path / "again")]
+    assert run_app(again) == 0 and "the answering head of" in capsys.readouterr().err
+    config = ModelConfig.read(tmp_path / "again")
+    assert config.answers == () and "answer" not in config.objectives and "vqa" in config.objectives
+    assert not {name for name in load_file(tmp_path / "again" / "model.safetensors") if name.startswith("answer_head")}
 
 
 @pytest.mark.parametrize(

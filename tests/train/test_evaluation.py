@@ -14,7 +14,7 @@ from tests.support.checkpoints import clip
 from vlbench.cli.app import run_app
 from vlbench.data.scenes.cache import ensure
 from vlbench.errors import UsageError
-from vlbench.train.evaluation import EvaluationPlan
+from vlbench.train.evaluation import EvaluationPlan, _val_split
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -104,3 +104,12 @@ def test_what_cannot_be_evaluated_is_refused_before_the_training(
 def test_a_limit_below_one_is_refused() -> None:
     with pytest.raises(UsageError, match="--eval-limit is 0"):
         EvaluationPlan(("vqa",), limit=0)
+
+
+def test_a_folder_without_karpathys_splits_is_evaluated_on_its_validation_split(tmp_path: Path) -> None:
+    """One of COCO 2017 was refused: it has no split karpathy-val, and there is no --eval-split."""
+    assert _val_split("flickr30k", tmp_path) == "val" and _val_split("vqa", tmp_path) is None
+    (tmp_path / "annotations").mkdir()
+    for file, split in (("captions_val2017.json", "val2017"), ("coco_karpathy_val.json", "karpathy-val")):
+        (tmp_path / "annotations" / file).write_text("[]")
+        assert _val_split("coco", tmp_path) == split

@@ -18,7 +18,7 @@ from vlbench.train.collate import Draws
 from vlbench.train.objectives import distillation_loss
 from vlbench.train.recipe import Recipe
 from vlbench.train.run import open_source
-from vlbench.train.teacher import Teacher
+from vlbench.train.teacher import Teacher, own_device
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,6 +61,12 @@ def test_a_teacher_is_asked_once_for_each_image_and_text(tmp_path: Path) -> None
     texts = teacher.texts(["a red star", "a blue star", "a red star"])
     assert adapter.asked == 6 and torch.equal(texts[0], texts[2])
     assert torch.allclose(texts.norm(dim=1), torch.ones(3))
+
+
+def test_a_teacher_lies_on_the_device_of_its_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert own_device("cuda") == "cuda"
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert [own_device(name) for name in ("cuda", "cuda:0", "cpu")] == ["cuda:1", "cuda:0", "cpu"]
 
 
 def _losses(folder: Path) -> list[float]:

@@ -96,7 +96,7 @@ def check(
     from vlbench.gate.baseline import find_baselines
     from vlbench.gate.early import check_early
     from vlbench.gate.results import evaluated, of_tasks
-    from vlbench.gate.verdict import check_results
+    from vlbench.gate.verdict import check_metrics, check_results
     from vlbench.plugins import load_plugins
     from vlbench.runner.progress import StderrReporter
 
@@ -119,6 +119,7 @@ def check(
     if early_stop:
         checks = check_early(model, wanted, options, plugins, reporter, baselines, rules, max_failures)
         return _report(checks, junit, markdown, as_json)
+    check_metrics({task: found.baseline for task, found in baselines.items() if task in wanted}, rules)
     evaluation = evaluated(model, wanted, options, plugins, reporter, baselines)
     _report(check_results(evaluation, baselines, rules, max_failures), junit, markdown, as_json)
 

@@ -38,6 +38,8 @@ def plot(
 
     if compare and by:
         raise UsageError("--compare and --slice exclude each other")
+    if all_pairs and not compare:
+        raise UsageError("--all-pairs goes with --compare")
     if bootstrap < 0:
         raise UsageError("--bootstrap takes a whole number from 0")
     check_format(out)

@@ -1,7 +1,8 @@
 """Calibration: how far scores move when only seed, precision or batch size change, and the rule that allows it.
 
 The suggested ``max_drop`` is the smallest with which every one of these runs passes against the first one, either way
-round: what is less would call a model worse than itself, or leave the check inconclusive.
+round: what is less would call a model worse than itself, or leave the check inconclusive. By the population it is
+therefore never less than what so many images can show, even where no run scores otherwise.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from vlbench.errors import EvaluationFailed, UsageError
 from vlbench.gate.results import evaluated
-from vlbench.gate.verdict import measure
+from vlbench.gate.verdict import check_metrics, measure
 from vlbench.leaderboard.columns import scale, shown
 from vlbench.leaderboard.comparison import text_table
 from vlbench.leaderboard.groups import printable
@@ -70,6 +71,7 @@ def calibrate(
             raise UsageError(
                 f"{model} has random weights: another seed is another model, and nothing can be calibrated"
             )
+    check_metrics(first, rules)
     dtype = next(iter(first.values())).result.model.dtype
     repeats: list[Repeat] = []
     skipped: dict[str, str] = {}
@@ -140,8 +142,10 @@ def to_toml(found: Calibration) -> str:
     lines += [f"# not run: {changed}: {printable(reason)}" for changed, reason in found.skipped.items()]
     for task, rule in found.rules.items():
         name = task if re.fullmatch(r"[A-Za-z0-9_-]+", task) else json.dumps(task)
-        if not rule.max_drop:
-            lines.append(f"# {printable(task)}: no run differs from the first; allow what you would not call a loss")
+        if not any(repeat.drop.value for repeat in found.repeats if repeat.task == task):
+            why = "what these samples cannot tell from no drop" if rule.max_drop else "0"
+            lines.append(f"# {printable(task)}: no run scored otherwise than the first, max_drop is {why};")
+            lines.append("# allow what you would not call a loss")
         lines += [f"[check.{name}]", f"metric = {json.dumps(rule.metric)}", f"max_drop = {rule.max_drop!r}"]
         lines += [f"alpha = {rule.alpha!r}", f"estimand = {json.dumps(rule.estimand)}"]
     return "\n".join([*lines, ""])

@@ -111,6 +111,12 @@ def _check(against: str, kept: Scored, current: Scored, rule: Rule, max_failures
     return say(judge(drop, rule.max_drop), "", drop)
 
 
+def check_metrics(kept: Mapping[str, Scored], rules: Rules) -> None:
+    """Raise ``UsageError`` where the metric of a rule has no value in a result: before anything is compared with it."""
+    for task, scored in kept.items():
+        metric_value(scored.result, rules.of(task).metric or scored.result.primary_metric)
+
+
 def measure(kept: Scored, current: Scored, rule: Rule) -> tuple[str, Drop]:
     """Return the metric of a rule and its drop from ``kept``; raises ``NotComparable`` for other samples."""
     metric = rule.metric or kept.result.primary_metric

@@ -97,8 +97,8 @@ def evaluate(
     reporter = reporter or Silent()
     plugins = plugins or load_plugins()
     prepared = prepare(model, tasks, options, plugins, reporter)
-    plugins.manager.hook.vlbench_run_start(model=model, tasks=[run.task.name for run in prepared.runs])
     with contextlib.closing(prepared.engine):
+        plugins.manager.hook.vlbench_run_start(model=model, tasks=[run.task.name for run in prepared.runs])
         results, reused = _run_all(prepared.finished, prepared.engine, prepared.runs, plugins, reporter)
     plugins.manager.hook.vlbench_run_end(results=results)
     return RunReport(tuple(results), prepared.unsupported, frozenset(reused))
@@ -121,7 +121,7 @@ def prepare(model: str, tasks: Sequence[str], options: RunOptions, plugins: Plug
     resolved = resolve_model(model, plugins, options.model_arguments, options.revision)
     load = LoadOptions(
         checkpoint=resolved.checkpoint,
-        device=pick_devices(options.device)[0],
+        device=pick_devices(options.device, options.num_workers)[0],
         dtype=options.dtype,
         revision=options.revision,
         seed=options.seed,

@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vlbench.result import Result
+    from vlbench.stats.estimators import Doubles
     from vlbench.types import SampleRow
 
-REACHES = {"CIDEr": 10.0, "CLIPScore": 2.5}
+REACHES = {"CIDEr": 10.0, "CLIPScore": 2.5, "RefCLIPScore": 10 / 7}
 """The highest score of a sample, by the first letters of the metric's name; 1 for any other."""
 
 
@@ -79,25 +80,29 @@ def population_drop(
         drops = sign * bootstrapped(estimator, half, draws, baseline.signature)[:, column]
         low, high = np.nanquantile(drops, [alpha, 1.0 - alpha]).tolist()
         value = sign * (two - one) + 0.0  # no drop is 0, never -0
-        unseen = unseen_drop(rows[0], metric, alpha)
+        unseen = _range(samples, metric, float(estimator.top[column])) * unseen_share(
+            estimator.sizes[:half, column], alpha
+        )
         return Drop(one, two, value, min(low, value - unseen) + 0.0, max(high, value + unseen) + 0.0)
     raise UsageError(f"{metric} of {baseline.task.name} cannot be computed from its samples; check another metric")
 
 
-def unseen_drop(rows: Sequence[SampleRow], metric: str, alpha: float) -> float:
-    """Return how much of a drop may hide in images of a kind that ``rows`` have none of; 0 where no bound is known.
+def unseen_share(sizes: Doubles, alpha: float) -> float:
+    """Return what share of a metric's range may hide in images of a kind that was not drawn; ``sizes`` (n,) weigh them.
 
     Were a share p of all images of that kind, n images without one had a chance of (1 - p)^n, which is ``alpha`` at
     about p = -ln(alpha) / n ("rule of three", Hanley and Lippman-Hand 1983), and each of them can cost as much as a
-    sample can score. The bootstrap cannot know: what no image shows has no spread.
+    sample can score. The bootstrap cannot know: what no image shows has no spread. An image of many samples costs as
+    many, so that it counts as the heaviest that was drawn.
     """
-    samples = Samples(rows)
-    scores = score_column(samples, metric)
-    if scores is None:
-        return 0.0
-    # An image of many samples costs as many.
-    sizes = np.bincount(samples.images[~np.isnan(scores)])
-    return min(1.0, -math.log(alpha) * float(sizes.max() / sizes.sum())) * reach(metric)
+    return min(1.0, -math.log(alpha) * float(sizes.max() / sizes.sum()))
+
+
+def _range(samples: Samples, metric: str, top: float) -> float:
+    """Return the highest value of a metric, ``top`` where it is no mean of its own scores; 0 for ranks: none bounds."""
+    if score_column(samples, metric) is not None:
+        return reach(metric)
+    return 0.0 if math.isnan(top) else top
 
 
 def drop_sign(result: Result, metric: str) -> float:

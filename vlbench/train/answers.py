@@ -100,3 +100,10 @@ def give_answers(model: VisionLanguageModel, answers: tuple[str, ...], seed: int
     with torch.no_grad():
         for name in ("weight", "bias"):
             getattr(model.answer_head[-1], name)[places[:, 0]] = getattr(old[-1], name)[places[:, 1]]
+
+
+def take_answers(model: VisionLanguageModel) -> None:
+    """Let ``model`` write its answers again, in place; its answering head is lost."""
+    kept = tuple(name for name in model.config.objectives if name != "answer")
+    model.config = dataclasses.replace(model.config, answers=(), objectives=kept)
+    model.answer_head = None

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 LOG = "evaluation_log.csv"
 COLUMNS = ["step", "task", "metric", "value"]
 EVERY = 500
-VAL_SPLITS = {"coco": "karpathy-val", "flickr30k": "val", "flickr8k": "val"}
-"""Splits to choose by, where the default of a dataset's tasks is a test split."""
+VAL_SPLITS = {"flickr30k": "val", "flickr8k": "val"}
+"""Splits to choose by, where the default of a dataset's tasks is a test split; COCO has several, by its files."""
+COCO_VAL_SPLITS = ("karpathy-val", "val2014", "val2017")
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ class Evaluation:
         by_split: dict[str | None, list[str]] = {}
         for name in self._plan.tasks:
             dataset = str(plugins.task(name).load().dataset)
-            split = None if self._plan.data is None else VAL_SPLITS.get(dataset)
+            split = None if self._plan.data is None else _val_split(dataset, self._plan.data)
             by_split.setdefault(split, []).append(name)
         for split, tasks in by_split.items():
             yield (
@@ -143,6 +144,17 @@ class Evaluation:
                     output=self._folder / "results",
                 ),
             )
+
+
+def _val_split(dataset: str, data: Path | str) -> str | None:
+    """Return the split of ``data`` to choose by; None for the default of the tasks."""
+    if dataset != "coco":
+        return VAL_SPLITS.get(dataset)
+    from vlbench.data.coco import FILES
+    from vlbench.data.roots import open_root
+
+    folder = open_root(data).folder(dataset)
+    return next((split for split in COCO_VAL_SPLITS if folder.first(*FILES[split])), COCO_VAL_SPLITS[0])
 
 
 @contextlib.contextmanager

@@ -75,8 +75,8 @@ def distillation_loss(similarity: torch.Tensor, taught: torch.Tensor) -> torch.T
     """Return how far the distributions over a batch are from the teacher's: KL divergence both ways, averaged.
 
     ``similarity`` and ``taught`` (n, n) are cosines over temperature of images (rows) and texts, of the model and of
-    its teacher. The divergence is that of Hinton et al. 2015, between the affinities of Wu et al. 2023 (TinyCLIP,
-    section 3.1).
+    its teacher. The divergence is that of Hinton et al. 2015; that a student mimics the affinities of images and texts
+    is of Wu et al. 2023 (TinyCLIP).
     """
 
     def divergence(scores: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

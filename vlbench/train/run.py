@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from vlbench.errors import ModelError, UsageError
 from vlbench.plugins import nearest
-from vlbench.train.answers import HEADS, give_answers, learn_answers
+from vlbench.train.answers import HEADS, give_answers, learn_answers, take_answers
 from vlbench.train.recipe import classifying, learnable, objectives_of
 
 if TYPE_CHECKING:
@@ -114,6 +114,10 @@ def finetune(
         recipe = dataclasses.replace(recipe, objectives={k: v for k, v in recipe.objectives.items() if k != "tag"})
     if "answer" in recipe.objectives:
         give_answers(model, _answers(source, recipe, say), recipe.seed)
+    elif "vqa" in recipe.objectives and model.config.answers:
+        # It would answer in place of what is now learned.
+        say(f"answers are to be written: the answering head of {start} is left out")
+        take_answers(model)
     model.config = dataclasses.replace(
         model.config,
         objectives=_union(model.config.objectives, tuple(recipe.objectives)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
@@ -38,11 +39,10 @@ class Teacher:
         """Load what ``--teacher`` names; raises ``UnsupportedTask`` where it does not embed."""
         from vlbench.plugins import load_plugins
         from vlbench.resolve import resolve_model
-        from vlbench.runner.devices import pick_device
         from vlbench.runner.results import trained_on
 
         resolved = resolve_model(model, load_plugins(), {})
-        options = LoadOptions(resolved.checkpoint, pick_device(device), "float32", arguments=resolved.arguments)
+        options = LoadOptions(resolved.checkpoint, own_device(device), "float32", arguments=resolved.arguments)
         if not resolved.adapter.capabilities(options) >= NEEDED:
             raise UnsupportedTask(f"--teacher {model} does not embed images and texts; a teacher needs both")
         adapter = resolved.load(options)
@@ -64,6 +64,18 @@ class Teacher:
             return self._adapter.embed_texts([self._adapter.prepare_text(texts[row]) for row in rows])
 
         return _remembered(self._texts, texts, compute)
+
+
+def own_device(device: str) -> str:
+    """Return the device of this process: of those that torchrun started each has a GPU by its number.
+
+    Without it all teachers would lie on the first GPU, and be asked about images on another, since the trainer
+    changes what ``cuda`` means only after they are loaded.
+    """
+    from vlbench.runner.devices import pick_device
+
+    chosen, number = pick_device(device), os.environ.get("LOCAL_RANK")
+    return f"cuda:{number}" if chosen == "cuda" and number is not None else chosen
 
 
 def _remembered(
