@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 CONFIG = Path("vlbench.toml")
 SUMMARY = "GITHUB_STEP_SUMMARY"
 
+Calibrate = Annotated[bool, typer.Option("--calibrate", help="Print a rule that --model passes against itself.")]
 Results = Annotated[list[Path] | None, typer.Argument(metavar="RESULT…", help="Result files or folders of them.")]
 BaselineOption = Annotated[Path, typer.Option("--baseline", metavar="FILE|DIR", help="Where baselines lie.")]
 
@@ -75,9 +76,7 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
     model: Annotated[str | None, typer.Option(help="Evaluate this model first, in place of RESULT.")] = None,
     early_stop: Annotated[bool, typer.Option("--early-stop", help="Stop --model when the verdict is certain.")] = False,
-    calibrate: Annotated[
-        bool, typer.Option("--calibrate", help="Print a rule that --model passes against itself.")
-    ] = False,
+    calibrate: Calibrate = False,
     tasks: Annotated[str | None, typer.Option(help="Tasks by commas; default: those with a rule or baseline.")] = None,
     model_arg: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="For the adapter.")] = None,
     task_arg: Annotated[list[str] | None, typer.Option(metavar="[TASK:]KEY=VALUE", help="For the task.")] = None,

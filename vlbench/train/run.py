@@ -14,6 +14,7 @@ from vlbench.train.recipe import classifying, learnable, objectives_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Set as AbstractSet
     from pathlib import Path
 
     from vlbench.models.checkpoint import Checkpoint
@@ -99,13 +100,8 @@ def finetune(
     if vqa_head == "classify":
         recipe = classifying(recipe)
         wanted = tuple("answer" if name == "vqa" else name for name in wanted)
-    beside = {"tag", "mlm"} & set(learnable(fusion))
-    weights = {name: weight for name, weight in recipe.objectives.items() if name in wanted or name in beside}
-    missing = {name: 1.0 for name in wanted if name not in weights}
-    if data is not None and not {"itc", "itm", "caption"} & set(wanted):
-        # What else the recipe teaches needs captions, which a folder of questions alone does not have.
-        weights = {name: weight for name, weight in weights.items() if name in wanted}
-    recipe = dataclasses.replace(recipe, objectives={**weights, **missing})
+    captioned = data is None or bool({"itc", "itm", "caption"} & set(wanted))
+    recipe = _narrowed(recipe, wanted, {"tag", "mlm"} & set(learnable(fusion)) if captioned else set())
     source = open_source(data, recipe)
     if not set(source.trained_on) <= set(checkpoint.model.config.trained_on):
         checkpoint = adapt_words(checkpoint, list(sampled_texts(source)), say)
@@ -125,6 +121,16 @@ def finetune(
     )
     say(f"fine-tuning {start} for {', '.join(tasks)} on {source.name}, {len(source)} images")
     train(checkpoint, source, recipe, output, dtype=dtype, device=device, plan=plan, say=say)
+
+
+def _narrowed(recipe: Recipe, wanted: Sequence[str], beside: AbstractSet[str]) -> Recipe:
+    """Return the recipe with the objectives ``wanted``, and of those ``beside`` the ones that it has.
+
+    What stands beside needs captions, which a folder of questions alone does not have.
+    """
+    weights = {name: weight for name, weight in recipe.objectives.items() if name in wanted or name in beside}
+    missing = {name: 1.0 for name in wanted if name not in weights}
+    return dataclasses.replace(recipe, objectives={**weights, **missing})
 
 
 def _taught(recipe: Recipe) -> Recipe:

@@ -55,7 +55,7 @@ class Towers:
 
         ``sizes`` name the layers of the three parts as an interactive model has them.
         """
-        full = {field.name: field.default for field in dataclasses.fields(ModelConfig)} | dict(sizes)
+        full: dict[str, Any] = {f.name: f.default for f in dataclasses.fields(ModelConfig)} | dict(sizes)
         styles: dict[str, Any] = {}
         if self.image is not None:
             styles |= self.image.style
