@@ -37,6 +37,12 @@ def test_words_in_common_keep_their_vectors_and_new_ones_begin_as_the_mean_of_th
     assert adapt_words(adapted, TEXTS, said.append) is adapted and len(said) == 1
 
 
+def test_two_towers_alone_have_words_but_write_none() -> None:
+    checkpoint = copy.deepcopy(nano(("itc",), "late"))
+    adapted = adapt_words(checkpoint, TEXTS, lambda _: None)
+    assert len(adapted.model.text_encoder.embedding.words.weight) == len(adapted.tokenizer)
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_finetuning_on_questions_of_another_kind_needs_that_folder_alone(tmp_path: Path) -> None:
     """The recipe's tags once asked for COCO's captions, which are not there."""

@@ -45,12 +45,19 @@ def pick_devices(device: str, workers: int | None = None) -> tuple[str, ...]:
 
 
 def pick_device(device: str) -> str:
-    """Return ``cuda`` where there is one for ``auto``, else ``cpu``; any other name as it is."""
-    if device != "auto":
-        return device
+    """Return ``cuda`` where there is one for ``auto``, else ``cpu``; any other name as it is.
+
+    Raises ``UsageError`` for a name of no kind of device.
+    """
     import torch
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.device(device)
+    except RuntimeError as error:
+        raise UsageError(f"--device {device!r} is no device; it takes auto, cpu, cuda, cuda:1, mps") from error
+    return device
 
 
 def open_engine(

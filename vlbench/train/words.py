@@ -32,12 +32,14 @@ def adapt_words(checkpoint: Checkpoint, texts: Sequence[str], say: Callable[[str
         return checkpoint
     pieces = [old.pieces(fresh.token(number)) for number in range(len(fresh))]
     model = checkpoint.model
-    table, bias = model.text_encoder.embedding.words.weight.detach(), model.word_bias.detach()
+    table = model.text_encoder.embedding.words.weight.detach()
     words = nn.Embedding(len(fresh), table.shape[1])
     with torch.no_grad():
         words.weight.copy_(torch.stack([table[own].mean(dim=0) for own in pieces]))
     model.text_encoder.embedding.words = words
-    model.word_bias = nn.Parameter(torch.stack([bias[own].mean() for own in pieces]))
+    if model.fusion.fuses:  # two towers alone write nothing
+        bias = model.word_bias.detach()
+        model.word_bias = nn.Parameter(torch.stack([bias[own].mean() for own in pieces]))
     model.config = dataclasses.replace(model.config, vocabulary=len(fresh))
     new = sum(len(own) > 1 for own in pieces)
     say(
