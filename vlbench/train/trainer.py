@@ -101,13 +101,19 @@ def fit(
     if evaluation is not None and is_first():
         evaluation.check()
     assert isinstance(wrapped, torch.nn.Module)
-    trainer = _KeyedTrainer(
-        model=wrapped,
-        args=_arguments(recipe, output, device),
-        train_dataset=Draws(source, recipe),
-        data_collator=collator,
-        callbacks=[_Log(output / LOG, recipe, wrapped, say), *([_Due(evaluation)] if evaluation else [])],
-    )
+    try:
+        trainer = _KeyedTrainer(
+            model=wrapped,
+            args=_arguments(recipe, output, device),
+            train_dataset=Draws(source, recipe),
+            data_collator=collator,
+            callbacks=[_Log(output / LOG, recipe, wrapped, say), *([_Due(evaluation)] if evaluation else [])],
+        )
+    except RuntimeError as error:
+        if "to be installed" not in str(error):
+            raise
+        reports = recipe.trainer.get("report_to")
+        raise UsageError(f"report_to={reports}: {error} (for example: pip install {reports})") from error
     trainer.evaluation, trainer.say = evaluation, say
     # The default callback prints a dictionary a step; the log is ours.
     from transformers import PrinterCallback
