@@ -13,11 +13,12 @@ from tests.support.nano import write_nano
 from vlbench.adapter import LoadOptions
 from vlbench.adapters.builtin import Builtin
 from vlbench.cli.app import run_app
+from vlbench.errors import UsageError
 from vlbench.models.config import ModelConfig
 from vlbench.train.collate import Draws
 from vlbench.train.objectives import distillation_loss
 from vlbench.train.recipe import Recipe
-from vlbench.train.run import open_source
+from vlbench.train.run import finetune, open_source
 from vlbench.train.teacher import Teacher, own_device
 
 if TYPE_CHECKING:
@@ -108,3 +109,14 @@ def test_a_teacher_that_cannot_be_is_one_clear_error(
     more = tuple(part.replace("WRITER", str(tmp_path / "writer")) for part in more)
     assert run_app(["pretrain", *more, "--steps", "1", "--output", str(tmp_path / "out")]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [({"teacher": "vlbench-tiny"}, "teacher"), ({"init_text": "bert"}, "init_text"), ({}, "distill")],
+)
+def test_finetuning_takes_no_recipe_of_a_new_model(tmp_path: Path, fields: dict[str, str], named: str) -> None:
+    objectives = {"caption": 1.0, **({} if fields else {"distill": 1.0})}
+    recipe = Recipe(objectives=objectives, **fields)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=f"{named} in a recipe is for vlbench pretrain"):
+        finetune(tmp_path, ["coco_caption"], None, recipe, tmp_path / "out")

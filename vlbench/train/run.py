@@ -89,6 +89,7 @@ def finetune(
     from vlbench.train.trainer import train
     from vlbench.train.words import adapt_words
 
+    _refuse_beginnings(recipe)
     objectives_of(tasks)
     if vqa_head not in HEADS:
         raise UsageError(f"--vqa-head {vqa_head!r} is none of {', '.join(HEADS)}")
@@ -121,6 +122,14 @@ def finetune(
     )
     say(f"fine-tuning {start} for {', '.join(tasks)} on {source.name}, {len(source)} images")
     train(checkpoint, source, recipe, output, dtype=dtype, device=device, plan=plan, say=say)
+
+
+def _refuse_beginnings(recipe: Recipe) -> None:
+    """Raise ``UsageError`` where a recipe of fine-tuning names what only a new model can begin with or learn from."""
+    given = [name for name in ("teacher", "init_image", "init_text") if getattr(recipe, name)]
+    if given or "distill" in recipe.objectives:
+        what = given[0] if given else "distill"
+        raise UsageError(f"{what} in a recipe is for vlbench pretrain; vlbench finetune goes on from --model")
 
 
 def _narrowed(recipe: Recipe, wanted: Sequence[str], beside: AbstractSet[str]) -> Recipe:
