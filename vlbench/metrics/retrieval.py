@@ -252,10 +252,12 @@ class Search:
             for i, row in zip(self._asked[part].tolist(), scores, strict=True):
                 positive_scores = row[self._positives[i]]
                 best = positive_scores.max()
-                above[i] = np.count_nonzero(row > best)
+                # One look at the whole row; all else is about the few items that are left.
+                leading = np.flatnonzero(row >= best)
+                above[i] = np.count_nonzero(row[leading] > best)
                 right[i] = np.count_nonzero(positive_scores == best)
-                negatives[i] = np.count_nonzero(row == best) - right[i]
-                first[i] = self._items[row.argmax()]
+                negatives[i] = len(leading) - above[i] - right[i]
+                first[i] = self._items[leading[row[leading].argmax()]]
                 if top:
                     chosen = top_items(row, top, i)
                     candidates[i, : len(chosen)] = self._items[chosen]
