@@ -14,6 +14,9 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from tests.support.cli import vlbench
+from vlbench.data.scenes.cache import ensure
+
 PLUGIN = Path(__file__).parents[1] / "support" / "slow_colours.py"
 
 
@@ -101,3 +104,25 @@ def test_the_first_error_of_a_worker_ends_the_run_with_that_error(tmp_path: Path
     assert done.stderr.splitlines()[-1] == (
         "vlbench: SlowColours.embed_texts failed: RuntimeError: this text provokes an error"
     )
+
+
+@pytest.mark.slow
+def test_workers_and_a_single_process_share_one_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scenes = ensure()
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / scenes.name).symlink_to(scenes)
+    monkeypatch.setenv("VLBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("VLBENCH_CACHE_SIZE", "1GiB")
+    counted, outcomes = [], []
+    for name, device in (("cold", "cpu,cpu"), ("one", "cpu"), ("two", "cpu,cpu")):
+        done = vlbench(
+            *("run", "--tasks", "coco_retrieval", "--limit", 6, "--bootstrap", 0, "--json"),
+            *("--device", device, "--output", tmp_path / name),
+        )
+        assert done.returncode == 0, done.stderr
+        outcomes.append(_comparable(tmp_path / name, done.stdout))
+        cost = json.loads(done.stdout)[0]["cost"]
+        counted.append((cost["requests_computed"], cost["requests_cached"]))
+    total = counted[0][0]
+    assert total > 0 and counted == [(total, 0), (0, total), (0, total)]
+    assert outcomes[1] == outcomes[0] == outcomes[2]

@@ -34,12 +34,16 @@ KEPT_IMAGES = 256
 
 @dataclass(frozen=True)
 class BatchDone:
-    """A finished batch: responses in the order of its requests; seconds waited for data and spent on the device."""
+    """A finished batch: responses in the order of its requests; seconds waited for data and spent on the device.
+
+    ``cacheable`` is False where it was computed otherwise than the model's cache says, as on a GPU of another kind.
+    """
 
     batch: Batch
     responses: Sequence[Response]
     wait_seconds: float
     device_seconds: float
+    cacheable: bool = True
 
 
 @dataclass(frozen=True)

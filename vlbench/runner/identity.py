@@ -16,6 +16,7 @@ from vlbench.adapter import Adapter
 from vlbench.fingerprints import code_digest
 from vlbench.runner.cache import ModelCache, ResponseCache, size_bound
 from vlbench.runner.manifest import environment
+from vlbench.runner.worker import Portrait
 from vlbench.types import content_key
 
 if TYPE_CHECKING:
@@ -43,8 +44,11 @@ def model_cache(adapter: Adapter, fingerprint: str, wanted: bool, reporter: Repo
 def cache_identity(adapter: Adapter, fingerprint: str) -> str | None:
     """Return the digest of all that responses of ``adapter`` depend on, or None where that cannot be known.
 
-    An adapter without ``model`` and without a ``fingerprint`` of its own may hold weights that nothing hashes.
+    An adapter without ``model`` and without a ``fingerprint`` of its own may hold weights that nothing hashes. Workers
+    tell the identity of the model that they have loaded.
     """
+    if isinstance(adapter, Portrait):
+        return adapter.cache_identity()
     own = type(adapter).fingerprint is not Adapter.fingerprint
     if not adapter.cacheable or (adapter.model is None and not own):
         return None

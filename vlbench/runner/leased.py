@@ -43,6 +43,8 @@ class LeasedEngine:
         self._alive = {0}
         self._leases = Leases(())
         self._joined: set[int] = set()
+        self._alike: set[int] = set()
+        """Workers whose answers may be cached for the first one's."""
         try:
             crew.start(0)
             while not self._joined:
@@ -80,7 +82,8 @@ class LeasedEngine:
             self.portrait.count(worker, message.counters)
             batch = self._leases.finished(message.key, time.monotonic())
             if batch is not None:
-                return BatchDone(batch, message.responses, message.wait_seconds, message.device_seconds)
+                seconds = (message.wait_seconds, message.device_seconds)
+                return BatchDone(batch, message.responses, *seconds, cacheable=worker in self._alike)
         elif isinstance(message, Split):
             batch = self._leases.split(message.key)
             return None if batch is None else BatchSplit(batch)
@@ -105,6 +108,8 @@ class LeasedEngine:
             self.portrait = portrait
         elif (portrait.fingerprint(), portrait.dtype) != (self.portrait.fingerprint(), self.portrait.dtype):
             raise EvaluationFailed(f"worker {worker} has loaded other weights or another dtype than the first worker")
+        if portrait.cache_identity() == self.portrait.cache_identity():
+            self._alike.add(worker)
         self._joined.add(worker)
         self._idle.append(worker)
 

@@ -152,7 +152,7 @@ class Execution:
             return
         with span("journal"):
             self._journal.finished(event.batch, event.responses)
-        if self._cache is not None:
+        if self._cache is not None and event.cacheable:
             with span("keep in cache"):
                 self._cache.put(event.batch, event.responses)
         self._take(event.batch, event.responses)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from vlbench.adapter import Adapter
 from vlbench.errors import EvaluationFailed, VlbenchError
+from vlbench.fingerprints import remembered_fingerprint
 from vlbench.runner.engine import BatchDone, LocalEngine
 
 if TYPE_CHECKING:
@@ -82,14 +83,12 @@ class Died:
 
 Message = Joined | Answered | Split | Ended | Failed | Died
 _VALUES = ("device", "dtype", "logit_scale", "random_weights", "trained_on", "batch_sizes")
-_CALLS = ("fingerprint", "preprocessing", "parameters", "notes")
+_CALLS = ("preprocessing", "parameters", "notes")
 
 
 class Portrait(Adapter):
     """What a run must know of a model that is loaded elsewhere; it answers no request."""
 
-    cacheable = False
-    """The structure of the model, which answers depend on, lies with the workers."""
     files_at_load: Mapping[str, tuple[int, ...]] = MappingProxyType({})
 
     def __init__(self, kind: type[Adapter], facts: Mapping[str, Any]) -> None:
@@ -108,6 +107,11 @@ class Portrait(Adapter):
     def preprocessing(self) -> str:
         """Return the preprocessing of the model as loaded."""
         return str(self._facts["preprocessing"])
+
+    def cache_identity(self) -> str | None:
+        """Return what ``vlbench.runner.identity`` says of the model where it is loaded."""
+        found = self._facts["cache_identity"]
+        return None if found is None else str(found)
 
     def parameters(self) -> int:
         """Return the number of weights of the model as loaded."""
@@ -148,8 +152,13 @@ class Worker:
 
     def joined(self) -> Joined:
         """Describe the model."""
+        from vlbench.runner.identity import cache_identity
+
         facts = {name: getattr(self._adapter, name) for name in _VALUES}
-        return Joined(facts | {name: getattr(self._adapter, name)() for name in _CALLS})
+        facts |= {name: getattr(self._adapter, name)() for name in _CALLS}
+        facts["fingerprint"] = remembered_fingerprint(self._adapter)
+        facts["cache_identity"] = cache_identity(self._adapter, facts["fingerprint"])
+        return Joined(facts)
 
     def answer(self, batches: Sequence[Batch]) -> Iterator[Message]:
         """Yield a message for each batch, and one for the end of the lease."""
