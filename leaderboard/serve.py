@@ -7,6 +7,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 from vlbench.errors import DataError, UsageError
+from vlbench.leaderboard.site_data import picture_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,7 +36,7 @@ class _Handler(SimpleHTTPRequestHandler):
             super().do_GET()
             return
         try:
-            data = image.source.read(image.name)
+            data = picture_bytes(image)
         except DataError:
             self.send_error(404, "the picture is not there")
             return

@@ -70,7 +70,7 @@ def build_site(paths: Sequence[Path], out: Path, plugins: Plugins, options: Site
         part.mkdir(parents=True)
         pictures = write_pages(paths, part, plugins, options)
         for name, image in pictures.images.items():
-            (part / "pictures" / name).write_bytes(image.source.read(image.name))
+            (part / "pictures" / name).write_bytes(documents.picture_bytes(image))
         count = json.loads((part / MARKER).read_text())["results"]
         if out.exists():
             shutil.rmtree(out)

@@ -7,6 +7,7 @@ them. The pages put texts into the document as text, never as markup.
 from __future__ import annotations
 
 import dataclasses
+import io
 import math
 import shlex
 from typing import TYPE_CHECKING, Any
@@ -24,16 +25,19 @@ if TYPE_CHECKING:
 
     from vlbench.leaderboard.groups import Entry, Group
     from vlbench.leaderboard.site_best import Standing
-    from vlbench.leaderboard.site_truth import Truth, Truths
+    from vlbench.leaderboard.site_truth import Truths
     from vlbench.result import Result
     from vlbench.stats.compare import Comparison, Difference
-    from vlbench.types import Metric, SampleRow
+    from vlbench.types import ImageRef, Metric, SampleRow
+    from vlbench.views import SampleView
 
 Json = dict[str, Any]
 
 DIGITS = 12
 SLICE_PARTS = 40
 FLIPS = 200
+FORMATS = {"jpg": "JPEG", "jpeg": "JPEG", "png": "PNG", "webp": "WEBP"}
+"""Of pictures that browsers show: the name that Pillow has for each suffix."""
 
 
 def group_id(group: Group) -> str:
@@ -202,34 +206,43 @@ def samples_json(rows: Sequence[SampleRow], primary: str, truths: Truths) -> Jso
     }
 
 
-def truth_json(truth: Truth | None, pictures: Pictures) -> Json:
+def truth_json(truth: SampleView | None, pictures: Pictures) -> Json:
     """Return a sample as people see it; ``{}`` where it may not be shown."""
     if truth is None:
         return {}
-    picture = pictures.name(truth)
+    names = [name for name in map(pictures.name, truth.images) if name]
     document: Json = {"question": truth.question, "references": list(truth.references)}
-    return {**document, "picture": picture} if picture else document
+    return {**document, "pictures": names} if names else document
 
 
 class Pictures:
     """The pictures that the samples of a site show, by the name of their file."""
 
-    SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
-
     def __init__(self) -> None:
         """Start without any."""
-        self.images: dict[str, Any] = {}
+        self.images: dict[str, ImageRef] = {}
 
-    def name(self, truth: Truth) -> str | None:
-        """Return the file name of the picture of a sample, and keep where its bytes are."""
-        if truth.image is None:
+    def name(self, image: ImageRef) -> str | None:
+        """Return the file name of a picture, and keep the picture; None for a kind that browsers do not show."""
+        suffix = image.name.rpartition(".")[2].lower()
+        if suffix not in FORMATS:
             return None
-        suffix = f".{truth.image.name.rpartition('.')[2].lower()}"
-        if suffix not in self.SUFFIXES:
-            return None
-        name = content_key(truth.image.source.describe(truth.image.name))[:16] + suffix
-        self.images.setdefault(name, truth.image)
+        edits = [edit.content() for edit in image.edits]
+        name = content_key(image.source.describe(image.name), *edits)[:16] + f".{suffix}"
+        self.images.setdefault(name, image)
         return name
+
+
+def picture_bytes(image: ImageRef) -> bytes:
+    """Return the file of a picture as it is, or encoded anew where it has edits.
+
+    Raises ``DataError`` where it cannot be read.
+    """
+    if not image.edits:
+        return image.source.read(image.name)
+    encoded = io.BytesIO()
+    image.load().save(encoded, FORMATS[image.name.rpartition(".")[2].lower()], quality=90)
+    return encoded.getvalue()
 
 
 def comparison_json(found: Comparison, labels: tuple[str, str], truths: Truths, pictures: Pictures) -> Json:

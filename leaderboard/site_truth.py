@@ -1,4 +1,4 @@
-"""What the samples of a site show besides the answers: question, references and picture.
+"""What the samples of a site show besides the answers: question, references and pictures.
 
 Rows hold ids and answers only, so that a leaderboard folder has nothing of a dataset in it. Here the dataset is read
 again, and used only where its fingerprint is that of the result. A built site shows it only where its terms allow
@@ -8,37 +8,26 @@ machine whatever the terms.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vlbench.errors import VlbenchError
-from vlbench.types import CaptionedImage, ImageRef, VCRItem, VisualQuestion
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Mapping
 
     from vlbench.plugins import Plugins
     from vlbench.result import Result
+    from vlbench.views import SampleView
 
 SCENES = "scenes/"
 
 
 @dataclass(frozen=True)
-class Truth:
-    """A sample as people see it. ``choices`` are lists of texts that a response such as ``3 0`` points into."""
-
-    question: str
-    references: tuple[str, ...]
-    image: ImageRef | None
-    choices: tuple[tuple[str, ...], ...] = ()
-
-
-@dataclass(frozen=True)
 class Truths:
-    """The truths of a dataset by sample id, with the data root from which ``vlbench`` read them."""
+    """The views of a dataset's samples by sample id."""
 
-    by_id: Mapping[str, Truth]
+    by_id: Mapping[str, SampleView]
 
     def answer(self, sample_id: str, response: str) -> str:
         """Return a response as people read it: of a retrieved caption its text, of a choice the text chosen."""
@@ -78,29 +67,4 @@ def load_truths(result: Result, data: str | None, plugins: Plugins) -> Truths:
         return NO_TRUTHS
     if dataset.fingerprint != result.task.fingerprint:
         return NO_TRUTHS
-    return Truths(dict(_truths(dataset.samples)))
-
-
-def _truths(samples: Sequence[Any]) -> Iterator[tuple[str, Truth]]:
-    for sample in samples:
-        if isinstance(sample, CaptionedImage):
-            whole = Truth("", tuple(caption.text for caption in sample.captions), sample.image)
-            yield sample.image_id, whole
-            yield f"i:{sample.image_id}", whole
-            for caption in sample.captions:
-                yield f"t:{caption.caption_id}", Truth(caption.text, (), sample.image)
-        elif isinstance(sample, VisualQuestion):
-            yield sample.question_id, Truth(sample.question, tuple(_counted(sample.answers)), sample.image)
-        elif isinstance(sample, VCRItem):
-            right = (sample.answers[sample.answer_label], sample.rationales[sample.rationale_label])
-            yield sample.annot_id, Truth(sample.question, right, sample.image, (sample.answers, sample.rationales))
-
-
-def _counted(answers: Iterable[str]) -> Iterator[str]:
-    """Yield distinct answers, the most frequent first, with how many annotators gave them.
-
-    >>> list(_counted(["red", "dark red", "red"]))
-    ['red (2)', 'dark red']
-    """
-    for answer, count in Counter(answers).most_common():
-        yield f"{answer} ({count})" if count > 1 else answer
+    return Truths(dict(task.views(dataset)))

@@ -28,9 +28,10 @@ from vlbench.types import (
     VisualQuestion,
     content_key,
 )
+from vlbench.views import SampleView
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from vlbench.data.scene_graphs import Probe
     from vlbench.data.source import DataRoot, LocalFolder
@@ -136,6 +137,10 @@ class Probing(Task["Probe"]):
             template=Protocol.template if way == letters.ROUTE and "template" not in self.arguments else self._template,
             extra={"per_image": str(self._per_image)},
         )
+
+    def views(self, dataset: Dataset[Probe]) -> Iterable[tuple[str, SampleView]]:
+        """Return the probes: both statements, and the true one."""
+        return ((s.probe_id, SampleView(" / ".join(_statements(s)), (s.true,), (s.image,))) for s in dataset.samples)
 
     def requests(self, sample: Probe, protocol: Protocol) -> Sequence[Choose]:
         """Ask for the true one of the two statements."""

@@ -35,9 +35,10 @@ from vlbench.types import (
     Response,
     SampleRow,
 )
+from vlbench.views import SampleView
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from vlbench.data.source import DataRoot
@@ -74,6 +75,13 @@ class SugarCrepe(Task[CaptionPair]):
     def load_references(self, path: Path, split: str | None = None) -> Dataset[CaptionPair]:
         """Read the items of a folder; files of recorded answers hold them as well."""
         return load_references(path, split)
+
+    def views(self, dataset: Dataset[CaptionPair]) -> Iterable[tuple[str, SampleView]]:
+        """Return the items: both captions to choose from, and the right one."""
+        return (
+            (s.item_id, SampleView(" / ".join(sorted((s.caption, s.negative_caption))), (s.caption,), (s.image,)))
+            for s in dataset.samples
+        )
 
     def requests(self, sample: CaptionPair, protocol: Protocol) -> Sequence[Request]:
         """Ask about both captions; a model that chooses sees each of them first once, so that no place is favoured."""

@@ -12,11 +12,12 @@ from vlbench.errors import DataError
 from vlbench.task import Protocol, Task
 from vlbench.tasks.arguments import LIKELIHOOD_HELP, choice, choosing, template
 from vlbench.tasks.vcr_files import ItemScores, read_table, write_table
-from vlbench.tasks.vcr_marks import marked
+from vlbench.tasks.vcr_marks import drawn, marked, pointed
 from vlbench.types import ChoiceScores, Choose, Dataset, Failure, Metric, Response, SampleRow, VCRItem
+from vlbench.views import SampleView
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from vlbench.data.source import DataRoot
@@ -56,6 +57,10 @@ class Vcr(Task[VCRItem]):
     def load(self, root: DataRoot, split: str | None, limit: int | None) -> Dataset[VCRItem]:
         """Read the items; those of the test split have no labels."""
         return load_vcr(root.folder(self.dataset), split, limit)
+
+    def views(self, dataset: Dataset[VCRItem]) -> Iterable[tuple[str, SampleView]]:
+        """Return the items, what their texts point to marked in the picture."""
+        return ((sample.annot_id, _view(sample)) for sample in dataset.samples)
 
     def requests(self, sample: VCRItem, protocol: Protocol) -> Sequence[Choose]:
         """Ask for the answer, and for the rationale of the gold answer; without one, for that of each answer."""
@@ -117,6 +122,16 @@ class Vcr(Task[VCRItem]):
 
 def _unlabelled(sample: VCRItem) -> bool:
     return NO_LABEL in (sample.answer_label, sample.rationale_label)
+
+
+def _view(sample: VCRItem) -> SampleView:
+    texts = (sample.question, *sample.answers, *sample.rationales)
+    image = drawn(sample.image, pointed(sample.image, texts), outlines=True)
+    if _unlabelled(sample):
+        choices = (sample.answers, *(sample.rationales for _ in sample.answers))
+        return SampleView(sample.question, (), (image,), choices)
+    right = (sample.answers[sample.answer_label], sample.rationales[sample.rationale_label])
+    return SampleView(sample.question, right, (image,), (sample.answers, sample.rationales))
 
 
 def _row(sample: VCRItem, answers: Sequence[float], rationales: Sequence[float]) -> SampleRow:

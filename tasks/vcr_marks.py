@@ -23,18 +23,30 @@ def marked(request: Choose, *, outlines: bool) -> Choose:
     colours, texts name the labels that stand in the picture ("person9").
     """
     image = request.images[0]
-    texts = (request.prompt, *request.choices)
-    pointed = {label for text in texts for label in _TAG.findall(text)}
-    regions = tuple(region for region in image.regions if region.label in pointed)
+    regions = pointed(image, (request.prompt, *request.choices))
     names = _names(regions)
 
     def plain(text: str) -> str:
         named = _TAG.sub(lambda found: names.get(found[1], found[0]), text)
         return f"T{named[1:]}" if text.startswith("[") and named.startswith("the ") else named
 
+    return Choose(
+        (drawn(image, regions, outlines=outlines),),
+        plain(request.prompt),
+        tuple(plain(choice) for choice in request.choices),
+    )
+
+
+def pointed(image: ImageRef, texts: Sequence[str]) -> tuple[Region, ...]:
+    """Return the regions that ``texts`` point to as ``[label]``, in the order of the image."""
+    labels = {label for text in texts for label in _TAG.findall(text)}
+    return tuple(region for region in image.regions if region.label in labels)
+
+
+def drawn(image: ImageRef, regions: tuple[Region, ...], *, outlines: bool) -> ImageRef:
+    """Return the image with ``regions`` marked, and none to point to."""
     edits = (*image.edits, Marks(regions, outlines)) if regions else image.edits
-    drawn = ImageRef(image.source, image.name, edits=edits)
-    return Choose((drawn,), plain(request.prompt), tuple(plain(choice) for choice in request.choices))
+    return ImageRef(image.source, image.name, edits=edits)
 
 
 def _names(regions: Sequence[Region]) -> dict[str, str]:

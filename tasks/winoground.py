@@ -11,6 +11,7 @@ from vlbench.data.winoground import WinogroundExample, load_winoground
 from vlbench.metrics.compositional import winoground_scores
 from vlbench.task import Protocol, Task
 from vlbench.types import Dataset, Failure, ImageRef, Match, MatchScore, Metric, Response, SampleRow
+from vlbench.views import SampleView
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -42,6 +43,13 @@ class Winoground(Task[WinogroundExample]):
     def images(self, dataset: Dataset[WinogroundExample]) -> Iterable[ImageRef]:
         """Return both images of each example."""
         return (image for sample in dataset.samples for image in sample.images)
+
+    def views(self, dataset: Dataset[WinogroundExample]) -> Iterable[tuple[str, SampleView]]:
+        """Return the examples: both pictures, and their captions in the same order."""
+        return (
+            (sample.example_id, SampleView("", sample.captions, sample.images, (sample.captions, sample.captions)))
+            for sample in dataset.samples
+        )
 
     def requests(self, sample: WinogroundExample, protocol: Protocol) -> Sequence[Match]:
         """Match caption 0 with both images, then caption 1."""

@@ -24,9 +24,10 @@ from vlbench.types import (
     SampleRow,
     content_key,
 )
+from vlbench.views import SampleView
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -68,6 +69,14 @@ class ZeroshotClassification(Task[LabelledImage]):
         name, self._templates = read_templates(self.arguments.get("templates", ""), folder)
         self._extra["templates"] = f"{name}-{len(self._templates)}-{content_key(*self._templates)[:16]}"
         return dataset
+
+    def views(self, dataset: Dataset[LabelledImage]) -> Iterable[tuple[str, SampleView]]:
+        """Return the images with the names of their classes."""
+        assert isinstance(dataset, LabelledImages)
+        return (
+            (sample.image_id, SampleView("", (dataset.class_names[sample.label],), (sample.image,)))
+            for sample in dataset.samples
+        )
 
     def rounds(self, dataset: Dataset[LabelledImage], protocol: Protocol) -> Rounds:
         """Embed images and prompts, and rank the classes of every image."""

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from vlbench.errors import UnsupportedTask, UsageError
 from vlbench.types import Dataset, ImageRef, Metric, Request, Response, SampleRow
+from vlbench.views import view_by_id
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from vlbench.data.source import DataRoot
+    from vlbench.views import SampleView
 
 SampleT = TypeVar("SampleT")
 Rounds = Generator[Sequence[Request], Mapping[str, Response], list[SampleRow]]
@@ -72,6 +74,13 @@ class Task(Generic[SampleT]):
     def images(self, dataset: Dataset[SampleT]) -> Iterable[ImageRef]:
         """Return the images of all samples, for the check that none is missing."""
         return (sample.image for sample in dataset.samples)  # type: ignore[attr-defined]
+
+    def views(self, dataset: Dataset[SampleT]) -> Iterable[tuple[str, SampleView]]:
+        """Return samples as the readers of a site see them, by the ids of their rows.
+
+        By default those of captioned images and visual questions; tasks with samples of another type write their own.
+        """
+        return (view for sample in dataset.samples for view in view_by_id(sample))
 
     def requests(self, sample: SampleT, protocol: Protocol) -> Sequence[Request]:
         """Return the requests of one sample."""

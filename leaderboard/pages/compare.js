@@ -39,7 +39,7 @@ function slicesChart(found) {
 function flipCard(found, flip) {
   const answer = (i) => h("div", { class: "answer" }, h("p", { class: "who" }, h("span", { class: "tag" }, "AB"[i]), " ", found.labels[i], h("span", { class: "score" }, shown(found.metric, flip.scores[i]))), h("p", {}, flip.answers[i] || "(no answer)"));
   const better = flip.scores[1] > flip.scores[0] ? 1 : 0;
-  return h("li", { class: "card" }, picture(flip, flip.question ? `picture of sample ${flip.id}` : `picture ${flip.image}`),
+  return h("li", { class: "card" }, pictures(flip, flip.question ? `picture of sample ${flip.id}` : `picture ${flip.image}`),
     h("div", { class: "card-body" }, truthParts(flip), h("div", { class: "answers" }, answer(0), answer(1)), h("p", { class: "muted small" }, `sample ${flip.id}, image ${flip.image}; higher: ${"AB"[better]}`)));
 }
 

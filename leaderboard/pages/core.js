@@ -114,9 +114,12 @@ function paused(action, wait = 150) {
   return (...values) => { clearTimeout(timer); timer = setTimeout(() => action(...values), wait); };
 }
 
-function picture(truth, alt) {
-  if (!truth.picture) return h("div", { class: "nopicture" }, "no picture");
-  return h("img", { src: `pictures/${truth.picture}`, alt, loading: "lazy", decoding: "async", width: 128, height: 128 });
+/** The pictures of a sample, side by side; each opens in full size. */
+function pictures(truth, alt) {
+  const names = truth.pictures ?? [];
+  if (!names.length) return h("div", { class: "nopicture" }, "no picture");
+  return h("div", { class: "pictures" }, names.map((name, i) => h("a", { href: `pictures/${name}` },
+    h("img", { src: `pictures/${name}`, alt: names.length > 1 ? `${alt}, ${i} of ${names.length}` : alt, loading: "lazy", decoding: "async", width: 128, height: 128 }))));
 }
 
 /** Question and references of a sample. */

@@ -29,7 +29,7 @@ page(async () => {
     && (!state.slice || sample.slices.some(([kind, value]) => `${kind}: ${value}` === state.slice))
     && (!state.text || [sample.id, sample.image, sample.question, ...(sample.references ?? []), sample.answer].join("\n").toLowerCase().includes(state.text));
 
-  const card = (sample) => h("li", { class: "card" }, picture(sample, `picture ${sample.image}`),
+  const card = (sample) => h("li", { class: "card" }, pictures(sample, `picture ${sample.image}`),
     h("div", { class: "card-body" }, truthParts(sample),
       h("div", { class: "answer" }, h("p", { class: "who" }, h("span", { class: "tag" }, "answer"), " ", entry.label, h("span", { class: "score" }, shown(group.metric, sample.score))), h("p", {}, sample.answer || "(no answer)")),
       sample.failed ? h("p", { class: "alert" }, `failed: ${sample.failed}`) : null,

@@ -7,7 +7,9 @@ import re
 import shutil
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from tests.support.results import result
 from vlbench.errors import DataError
@@ -228,6 +230,40 @@ def test_a_closed_dataset_gives_ids_alone_and_no_markup_is_left_raw(site: Path, 
     build_site([results], again, load_plugins(), SiteOptions(title=f"Board {SCRIPT}"))
     files = [file.relative_to(site) for file in sorted(site.rglob("*")) if file.is_file()]
     assert all((site / file).read_bytes() == (again / file).read_bytes() for file in files)
+
+
+def test_what_texts_point_to_is_marked_in_the_pictures(browser: Browser, tmp_path: Path) -> None:
+    """Of VCR a site has pictures with marks, of which the same item has one whichever model answered."""
+    vcr = load_plugins().task("vcr").load()()
+    dataset = load_dataset(vcr, None, None, 4)
+    task = {
+        **{"name": "vcr", "dataset": dataset.name, "split": dataset.split, "limit": 4},
+        **{"fingerprint": dataset.fingerprint, "counts": dict(dataset.counts)},
+    }
+    for name, right in (("good", 4), ("bad", 0)):
+        rows = [
+            SampleRow(s.annot_id, s.image_id, "3 0", "ok", {"accuracy": float(i < right)})
+            for i, s in enumerate(dataset.samples)
+        ]
+        _write(tmp_path / "results", name, rows, task)
+    site = tmp_path / "site"
+    assert build_site([tmp_path / "results"], site, load_plugins(), SiteOptions()) == 2
+    drawn = {view.images[0].key for _, view in vcr.views(dataset)}
+    assert len(list((site / "pictures").iterdir())) == len(drawn) < 4, "two items point to the same in one picture"
+    (group,) = read_document(site, "index")["groups"]
+    comparison = read_document(site, f"group-{group['id']}")["comparisons"][0][2]
+    flip = read_document(site, f"compare-{comparison}")["flips"][0]
+    sample = next(sample for sample in dataset.samples if sample.annot_id == flip["id"])
+    assert flip["answers"] == [f"{sample.answers[3]} / {sample.rationales[0]}"] * 2
+    with Image.open(site / "pictures" / flip["pictures"][0]) as marked:
+        plain = sample.image.load()
+        assert marked.size == plain.size and np.any(np.asarray(marked.convert("RGB")) != np.asarray(plain))
+    visit = Visit(browser, site, 1280, 900)
+    page = visit.open(f"compare.html?id={comparison}")
+    _wait(page, ".card img", 4)
+    page.locator(".card img").first.scroll_into_view_if_needed()
+    page.screenshot(path=tmp_path / "compare.png", full_page=True)
+    visit.close()
 
 
 def test_only_a_site_is_replaced(results: Path, tmp_path: Path) -> None:

@@ -286,3 +286,12 @@ def test_a_model_that_follows_instructions_is_asked_for_a_letter(kind: type[VgAt
     assert prompts.lettered(kind().protocol(able)).template == letters.TEMPLATE
     own = {"template": "{prompt} {choices}"}
     assert prompts.lettered(kind(own).protocol(able)).template == own["template"]
+
+
+def test_a_site_shows_both_statements_and_the_true_one(root: DataRoot) -> None:
+    task = VgAttributes()
+    dataset = task.load(root, None, None)
+    views = dict(task.views(dataset))
+    for probe in dataset.samples:
+        shown = views[probe.probe_id]
+        assert set(shown.question.split(" / ")) == {probe.true, probe.false} and shown.references == (probe.true,)

@@ -186,3 +186,16 @@ def test_broken_answers_are_one_line(root: DataRoot, tmp_path: Path, document: o
     with pytest.raises(DataError) as error:
         task.predictions(path, task.load(root, None, None))
     assert message in str(error.value) and str(path) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_site_shows_both_captions_in_an_order_that_does_not_tell_and_the_right_one(root: DataRoot) -> None:
+    task = SugarCrepe()
+    dataset = task.load(root, None, None)
+    views = dict(task.views(dataset))
+    for sample in dataset.samples:
+        shown = views[sample.item_id]
+        assert shown.question in (
+            f"{sample.caption} / {sample.negative_caption}",
+            f"{sample.negative_caption} / {sample.caption}",
+        )
+        assert shown.references == (sample.caption,) and shown.images == (sample.image,)

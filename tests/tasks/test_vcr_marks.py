@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,8 +11,10 @@ from PIL import Image
 
 from tests.support import layouts
 from vlbench.data.source import DataRoot, LocalFolder
+from vlbench.data.vcr import NO_LABEL
 from vlbench.edits import PALETTE, Marks
 from vlbench.errors import UsageError
+from vlbench.leaderboard.site_truth import Truths
 from vlbench.runner.manifest import signature
 from vlbench.tasks.vcr import Vcr
 from vlbench.tasks.vcr_marks import marked
@@ -101,3 +104,19 @@ def test_each_way_of_pointing_has_its_own_signature(root: DataRoot) -> None:
     assert lines[0] == signature(plain, plain.load(root, None, None), plain.protocol(CHOOSES), None)
     with pytest.raises(UsageError, match="vcr:marks=masks is none of: off, draw, draw-boxes"):
         Vcr({"marks": "masks"})
+
+
+def test_a_site_shows_the_marks_whatever_the_model_saw_and_no_right_answer_that_nobody_knows(root: DataRoot) -> None:
+    task = Vcr()
+    dataset = task.load(root, None, None)
+    first, second = dataset.samples
+    views = dict(task.views(dataset))
+    (marks,) = views[first.annot_id].images[0].edits
+    assert isinstance(marks, Marks)
+    assert [region.label for region in marks.regions] == ["person1", "person2", "bottle1"]
+    assert views[first.annot_id].references == (first.answers[1], first.rationales[3])
+    hidden = dataclasses.replace(second, answer_label=NO_LABEL, rationale_label=NO_LABEL)
+    ((_, shown),) = task.views(dataclasses.replace(dataset, samples=(hidden,)))
+    assert shown.references == ()
+    chosen = Truths({hidden.annot_id: shown}).answer(hidden.annot_id, "3 0 1 2 3")
+    assert chosen == " / ".join((hidden.answers[3], *hidden.rationales))

@@ -11,6 +11,7 @@ from tests.support.colours import Colours
 from vlbench.capabilities import Expander
 from vlbench.data.source import DataRoot
 from vlbench.errors import UnsupportedTask
+from vlbench.leaderboard.site_truth import Truths
 from vlbench.tasks.winoground import Winoground
 from vlbench.testing import TaskContract
 from vlbench.testing.adapters import answer
@@ -111,3 +112,13 @@ def test_both_images_are_checked_and_generators_refused(root: DataRoot) -> None:
     assert len(list(task.images(task.load(root, None, None)))) == 6
     with pytest.raises(UnsupportedTask, match="winoground needs match, or embed_images and embed_texts"):
         task.protocol(frozenset({"generate", "choose"}))
+
+
+def test_a_site_shows_both_pictures_and_the_captions_taken_for_them(root: DataRoot) -> None:
+    task = Winoground()
+    dataset = task.load(root, None, None)
+    first = dataset.samples[0]
+    views = dict(task.views(dataset))
+    shown = views[first.example_id]
+    assert shown.images == first.images and shown.references == first.captions
+    assert Truths(views).answer(first.example_id, "1 0") == f"{first.captions[1]} / {first.captions[0]}"

@@ -145,3 +145,9 @@ def test_a_failed_prompt_takes_its_class_with_it_and_a_failed_image_itself(root:
 def test_a_model_that_only_matches_is_refused() -> None:
     with pytest.raises(UnsupportedTask, match="zeroshot_classification needs embed_images and embed_texts"):
         ZeroshotClassification().protocol(frozenset({"match", "embed_images"}))
+
+
+def test_a_site_shows_the_name_of_the_class(root: DataRoot) -> None:
+    task = ZeroshotClassification()
+    views = dict(task.views(task.load(root, None, None)))
+    assert views["blue_sky/b.png"].references == ("blue sky",) and len(views) == 7

@@ -24,6 +24,7 @@ import pytest
 
 from vlbench.adapter import CAPABILITIES
 from vlbench.errors import UnsupportedTask, UsageError
+from vlbench.leaderboard.site_truth import Truths
 from vlbench.runner.manifest import signature
 from vlbench.types import (
     ChoiceScores,
@@ -133,6 +134,18 @@ class TaskContract:
         for name, metric in metrics.items():
             assert (metric.value is None) == (metric.reason is not None), name
             assert metric.value is None or metric.value == metric.value, name
+
+    def test_a_site_shows_every_sample_or_none(
+        self, task: Task[Any], dataset: Dataset[Any], protocol: Protocol
+    ) -> None:
+        """What a row is about is found by its id, and a response points into the choices that are shown."""
+        views = dict(task.views(dataset))
+        rows = drive(task, dataset, protocol, arbitrary)
+        assert not views or {row.sample_id for row in rows} <= views.keys()
+        truths = Truths(views)
+        for row in rows if views else ():
+            shown = truths.answer(row.sample_id, row.response)
+            assert not views[row.sample_id].choices or shown != row.response
 
     def test_a_submission_stands_in_for_a_score(
         self, task: Task[Any], dataset: Dataset[Any], protocol: Protocol
