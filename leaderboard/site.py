@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from vlbench.leaderboard.site_truth import Truths
     from vlbench.plugins import Plugins
     from vlbench.result import Result
+    from vlbench.runner.progress import Reporter
     from vlbench.types import SampleRow
 
 MARKER = "vlbench-site.json"
@@ -45,6 +46,7 @@ PAGES = {
 }
 PART = 250
 COMPARED = 5
+BARE_SHOWN = 3
 SLICED = 20
 _HERE = Path(__file__).parent / "pages"
 
@@ -58,7 +60,9 @@ class SiteOptions:
     data: str | None = None
 
 
-def build_site(paths: Sequence[Path], out: Path, plugins: Plugins, options: SiteOptions) -> int:
+def build_site(
+    paths: Sequence[Path], out: Path, plugins: Plugins, options: SiteOptions, reporter: Reporter | None = None
+) -> int:
     """Build a site of the results in ``paths`` into ``out``, and return how many it holds.
 
     An earlier site in ``out`` is replaced at the end. Raises ``DataError`` where a result cannot be read, ``out`` holds
@@ -68,7 +72,7 @@ def build_site(paths: Sequence[Path], out: Path, plugins: Plugins, options: Site
     part = out.with_name(f".{out.name}.{secrets.token_hex(4)}.part")
     try:
         part.mkdir(parents=True)
-        pictures = write_pages(paths, part, plugins, options)
+        pictures = write_pages(paths, part, plugins, options, reporter)
         for name, image in pictures.images.items():
             (part / "pictures" / name).write_bytes(documents.picture_bytes(image))
         count = json.loads((part / MARKER).read_text())["results"]
@@ -94,13 +98,24 @@ def check_out(out: Path) -> None:
         raise DataError(f"folder {out} holds something else than a site; choose another --out")
 
 
-def write_pages(paths: Sequence[Path], out: Path, plugins: Plugins, options: SiteOptions) -> documents.Pictures:
-    """Write a site into the empty folder ``out``, except the pictures, and return these."""
+def write_pages(
+    paths: Sequence[Path], out: Path, plugins: Plugins, options: SiteOptions, reporter: Reporter | None = None
+) -> documents.Pictures:
+    """Write a site into the empty folder ``out``, except the pictures, and return these.
+
+    The reporter is warned of results without their tables of samples.
+    """
     for name in ("data", "assets", "pictures"):
         (out / name).mkdir()
     site = _Site(find_results(list(paths)), out, plugins, options)
     site.write()
     _write_shells(out, options.title)
+    if site.bare and reporter is not None:
+        names = ", ".join(site.bare[:BARE_SHOWN]) + (" and others" if len(site.bare) > BARE_SHOWN else "")
+        reporter.warn(
+            f"{len(site.bare)} of {len(site.files)} results have no table of samples beside them, and so no samples, "
+            f"slices or comparisons in the site: {names}"
+        )
     (out / MARKER).write_text(json.dumps({"results": len(site.files)}) + "\n")
     return site.pictures
 
@@ -133,6 +148,8 @@ class _Site:
         self.groups = group_results(in_order([result for _, result in found]))
         self.keys = self._model_keys()
         self.models = self._models()
+        self.bare: list[str] = []
+        """Names of results that have no table of samples."""
         self.cells: list[list[Any]] = []
         self.seconds: dict[str, list[tuple[int, float]]] = {}
 
@@ -208,7 +225,10 @@ class _Site:
     def _rows(self, result: Result) -> list[SampleRow]:
         """Return the rows of a result; none where its table was not copied along."""
         path = samples_path(self.files[documents.result_id(result)])
-        return read_rows(path) if path.is_file() else []
+        if path.is_file():
+            return read_rows(path)
+        self.bare.append(path.name)
+        return []
 
     def _write_truths(self, group: str, rows: Sequence[SampleRow], truths: Truths) -> None:
         if truths is NO_TRUTHS:

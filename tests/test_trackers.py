@@ -10,7 +10,7 @@ import pytest
 from tests.support.cli import ROOT, vlbench
 from tests.support.results import result
 from vlbench.cli.app import run_app
-from vlbench.errors import PluginError
+from vlbench.errors import PluginError, VlbenchError
 from vlbench.trackers import identity, measured, need
 from vlbench.types import Metric
 
@@ -68,3 +68,23 @@ def test_unknown_and_missing_trackers(capsys: pytest.CaptureFixture[str]) -> Non
     assert "unknown --tracker 'wandbb'; did you mean 'wandb'? (there are: mlflow, wandb)" in capsys.readouterr().err
     with pytest.raises(PluginError, match=r"needs the package nothing: pip install 'vlbench\[nothing\]'"):
         need("nothing")
+
+
+def test_a_run_that_breaks_off_does_not_look_as_if_it_went_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mlflow = pytest.importorskip("mlflow", reason="the package mlflow is not installed")
+    from vlbench.trackers.mlflow import vlbench_run_end
+
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "store").as_uri())
+
+    def refuse(*_: object) -> None:
+        raise OSError("no space left")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(mlflow.MlflowClient, "log_dict", refuse)
+        with pytest.raises(VlbenchError, match="no space left"):
+            vlbench_run_end([result({"CIDEr": Metric(1.2)})])
+    vlbench_run_end([result({"CIDEr": Metric(1.2)})])
+    client = mlflow.MlflowClient()
+    experiment = client.get_experiment_by_name("vlbench").experiment_id
+    assert [run.info.status for run in client.search_runs([experiment])] == ["FINISHED", "FAILED"]

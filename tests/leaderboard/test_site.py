@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from tests.support.results import result
+from vlbench.cli.app import run_app
 from vlbench.errors import DataError
 from vlbench.leaderboard.site import SiteOptions, build_site, read_document
 from vlbench.leaderboard.site_best import standings
@@ -264,6 +265,17 @@ def test_what_texts_point_to_is_marked_in_the_pictures(browser: Browser, tmp_pat
     page.locator(".card img").first.scroll_into_view_if_needed()
     page.screenshot(path=tmp_path / "compare.png", full_page=True)
     visit.close()
+
+
+def test_a_result_without_its_samples_is_named(
+    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(results, tmp_path / "results")
+    table = sorted((tmp_path / "results").glob("*.samples.parquet"))[0]
+    table.unlink()
+    assert run_app(["leaderboard", "build", str(tmp_path / "results"), "--out", str(tmp_path / "site")]) == 0
+    said = capsys.readouterr().err
+    assert "1 of 5 results have no table of samples beside them" in said and table.name in said
 
 
 def test_only_a_site_is_replaced(results: Path, tmp_path: Path) -> None:

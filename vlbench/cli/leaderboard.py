@@ -81,8 +81,9 @@ def build(
     from vlbench.runner.progress import StderrReporter
 
     _check_compared(compare)
-    count = build_site(_folders(folder), out, load_plugins(plugin or ()), SiteOptions(title, compare))
-    StderrReporter().say(f"{count} results in {out / 'index.html'}")
+    reporter = StderrReporter()
+    count = build_site(_folders(folder), out, load_plugins(plugin or ()), SiteOptions(title, compare), reporter)
+    reporter.say(f"{count} results in {out / 'index.html'}")
 
 
 @leaderboard_app.command("serve")
@@ -101,11 +102,12 @@ def serve(
     from vlbench.leaderboard.serve import SiteServer
     from vlbench.leaderboard.site import SiteOptions, write_pages
     from vlbench.plugins import load_plugins
+    from vlbench.runner.progress import StderrReporter
 
     _check_compared(compare)
     options = SiteOptions(title, compare, None if data == "scenes" else data)
     with tempfile.TemporaryDirectory(prefix="vlbench-site-") as place:
-        pictures = write_pages(_folders(folder), Path(place), load_plugins(plugin or ()), options)
+        pictures = write_pages(_folders(folder), Path(place), load_plugins(plugin or ()), options, StderrReporter())
         with SiteServer(Path(place), port, pictures.images) as server, contextlib.suppress(KeyboardInterrupt):
             print(f"{server.address} (Ctrl-C ends it)", flush=True)  # noqa: T201
             server.serve_forever()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import time
@@ -41,8 +42,6 @@ def vlbench_run_end(results: Sequence[Result]) -> None:
 
 def _send(client: MlflowClient, results: Sequence[Result]) -> None:
     """Send through a client, which leaves a run that the caller may have under way alone."""
-    from mlflow.entities import Metric, Param
-
     name = os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT)
     found = client.get_experiment_by_name(name)
     experiment = found.experiment_id if found else client.create_experiment(name)
@@ -50,6 +49,20 @@ def _send(client: MlflowClient, results: Sequence[Result]) -> None:
     if client.search_runs([experiment], f"tags.`{TAG}` = '{key}' and attributes.status = 'FINISHED'", max_results=1):
         return
     run = client.create_run(experiment, tags={TAG: key}, run_name=results[0].model.name).info.run_id
+    try:
+        _log(client, run, results)
+    except BaseException:
+        # The next attempt makes a run of its own; this one must not look as if it went on.
+        with contextlib.suppress(Exception):
+            client.set_terminated(run, status="FAILED")
+        raise
+    client.set_terminated(run)
+
+
+def _log(client: MlflowClient, run: str, results: Sequence[Result]) -> None:
+    """Log all of ``results`` into a run."""
+    from mlflow.entities import Metric, Param
+
     now = int(time.time() * 1000)
     client.log_batch(run, params=[Param(valid(name), value) for name, value in parameters(results).items()])
     metrics = [Metric(valid(name), float(value), now, 0) for name, value in measured(results).items()]
@@ -57,7 +70,6 @@ def _send(client: MlflowClient, results: Sequence[Result]) -> None:
         client.log_batch(run, metrics=metrics[start : start + _MOST])
     for result in results:
         client.log_dict(run, result.to_json(), f"{result.task.name}.json")
-    client.set_terminated(run)
 
 
 def valid(name: str) -> str:
