@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +16,8 @@ from vlbench.cli.app import run_app
 from vlbench.data.scenes.cache import ensure
 from vlbench.errors import UsageError
 from vlbench.train.evaluation import EvaluationPlan, _val_split
+from vlbench.train.recipe import Recipe
+from vlbench.train.trainer import _Log
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -113,3 +116,22 @@ def test_a_folder_without_karpathys_splits_is_evaluated_on_its_validation_split(
     for file, split in (("captions_val2017.json", "val2017"), ("coco_karpathy_val.json", "karpathy-val")):
         (tmp_path / "annotations" / file).write_text("[]")
         assert _val_split("coco", tmp_path) == split
+
+
+def test_the_speed_in_the_log_leaves_evaluations_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two steps of a second each, and a minute of evaluation between them: four examples a second."""
+    now = [100.0]
+    monkeypatch.setattr("vlbench.train.trainer.time.monotonic", lambda: now[0])
+    model = SimpleNamespace(losses={"itc": 1.0})
+    log = _Log(tmp_path / "log.csv", Recipe({"itc": 1.0}, batch_size=4, steps=3), model, lambda _: None)
+    rates = {"lr_scheduler": SimpleNamespace(get_last_lr=lambda: [1e-3])}
+    log.on_train_begin(None, SimpleNamespace(global_step=0), None)
+    for step in (1, 2, 3):
+        log.on_step_end(None, SimpleNamespace(global_step=step), None, **rates)
+        if step == 2:
+            now[0] += 60.0
+            log.on_evaluate(None, None, None)
+        now[0] += 1.0
+    with (tmp_path / "log.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["step"], row["examples_per_second"]) == ("3", "4.0")

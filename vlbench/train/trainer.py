@@ -237,6 +237,7 @@ class _Log(TrainerCallback):
         self._path, self._recipe, self._model, self._say = path, recipe, model, say
         self._sums: dict[str, list[float]] = {}
         self._started = time.monotonic()
+        self._step_ended = self._started
         self._first: int | None = None
         self._names = [name for name, weight in recipe.objectives.items() if weight > 0]
 
@@ -260,6 +261,11 @@ class _Log(TrainerCallback):
         self._gather(state.global_step)
         if is_first() and (state.global_step % LOG_EVERY == 0 or state.global_step == self._recipe.steps):
             self._flush(state.global_step, kwargs["lr_scheduler"].get_last_lr()[0])
+        self._step_ended = time.monotonic()
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Leave the time of an evaluation out of the speed."""
+        self._started += time.monotonic() - self._step_ended
 
     def on_substep_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Gather the losses of a part of a step, where gradients are accumulated."""
