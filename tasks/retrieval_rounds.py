@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from vlbench.metrics.both_ways import search_both
 from vlbench.metrics.retrieval import (
     NORMALISED_AT_ONCE,
     Found,
@@ -136,10 +137,7 @@ def embed(queries: Queries, top: int) -> Exchange[Outcomes]:
     texts, text_reasons = _vectors([responses[request.key] for request in queries.text_requests])
     image_valid, text_valid = (np.array([not r for r in reasons]) for reasons in (image_reasons, text_reasons))
     captions_of, owners = queries.positives()
-    found = (
-        Search(images, texts, captions_of, image_valid, text_valid).run(top),
-        Search(texts, images, owners, text_valid, image_valid).run(top),
-    )
+    found = search_both(images, texts, captions_of, owners, image_valid, text_valid, top=top)
     reasons = (
         _reasons(found[0].ranks, image_reasons, captions_of, text_reasons, "captions"),
         _reasons(found[1].ranks, text_reasons, owners, image_reasons, "image"),

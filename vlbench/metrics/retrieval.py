@@ -18,7 +18,7 @@ import numpy as np
 from vlbench.spill import scratch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import numpy.typing as npt
 
@@ -213,7 +213,11 @@ class Found:
 
 
 class Search:
-    """One direction of retrieval over embeddings; arguments as for ``retrieval_ranks``."""
+    """One direction of retrieval over embeddings; arguments as for ``retrieval_ranks``.
+
+    ``asked`` are the numbers of the queries that are valid and have something to find, ``items`` those of the valid
+    gallery items, and ``positives`` of each query the places among ``items`` of what it seeks.
+    """
 
     def __init__(
         self,
@@ -229,40 +233,48 @@ class Search:
         if len(positives) != n:
             raise ValueError(f"{len(positives)} lists of positives for {n} queries")
         asked = np.flatnonzero(query_valid) if query_valid is not None else np.arange(n)
-        self._items = np.flatnonzero(gallery_valid) if gallery_valid is not None else np.arange(m)
+        self.items = np.flatnonzero(gallery_valid) if gallery_valid is not None else np.arange(m)
         place = np.full(m, -1, dtype=np.int64)
-        place[self._items] = np.arange(len(self._items))
-        self._positives = [place[np.asarray(right, dtype=np.int64)] for right in positives]
-        self._positives = [right[right >= 0] for right in self._positives]
-        self._asked = np.array([i for i in asked if len(self._positives[i])], dtype=np.int64)
+        place[self.items] = np.arange(len(self.items))
+        self.positives = [place[np.asarray(right, dtype=np.int64)] for right in positives]
+        self.positives = [right[right >= 0] for right in self.positives]
+        self.asked = np.array([i for i in asked if len(self.positives[i])], dtype=np.int64)
         self._n, self._m = n, m
         self._queries, self._gallery = queries, gallery
         self._elements = elements
 
-    def run(self, top: int) -> Found:
-        """Rank all queries and keep the ``top`` best items of each."""
-        above = np.full(self._n, self._m, dtype=np.int64)
-        negatives, right = np.zeros(self._n, dtype=np.int64), np.zeros(self._n, dtype=np.int64)
-        candidates = np.full((self._n, top), -1, dtype=np.int64)
-        candidate_ties = np.zeros(self._n, dtype=np.int64)
-        first = np.full(self._n, -1, dtype=np.int64)
-        gallery = self._gallery if len(self._items) == self._m else taken(self._gallery, self._items)
-        queries = self._queries if len(self._asked) == self._n else taken(self._queries, self._asked)
+    def nothing(self, top: int) -> Found:
+        """Return what is found before anything is asked."""
+        zeros = [np.zeros(self._n, dtype=np.int64) for _ in range(3)]
+        above, first = np.full(self._n, self._m, dtype=np.int64), np.full(self._n, -1, dtype=np.int64)
+        return Found(Ranks(above, *zeros[:2]), np.full((self._n, top), -1, dtype=np.int64), zeros[2], first)
+
+    def run(self, top: int, see: Callable[[Ints, Floats], None] | None = None) -> Found:
+        """Rank all queries and keep the ``top`` best items of each; ``see`` is shown each strip before.
+
+        It takes places among ``asked`` (b,) and their scores of all ``items`` (b, m).
+        """
+        found = self.nothing(top)
+        above, negatives, right = found.ranks.above, found.ranks.tied_negatives, found.ranks.tied_positives
+        gallery = self._gallery if len(self.items) == self._m else taken(self._gallery, self.items)
+        queries = self._queries if len(self.asked) == self._n else taken(self._queries, self.asked)
         for part, scores in strips(queries, gallery, self._elements):
-            for i, row in zip(self._asked[part].tolist(), scores, strict=True):
-                positive_scores = row[self._positives[i]]
+            if see is not None:
+                see(part, scores)
+            for i, row in zip(self.asked[part].tolist(), scores, strict=True):
+                positive_scores = row[self.positives[i]]
                 best = positive_scores.max()
                 # One look at the whole row; all else is about the few items that are left.
                 leading = np.flatnonzero(row >= best)
                 above[i] = np.count_nonzero(row[leading] > best)
                 right[i] = np.count_nonzero(positive_scores == best)
                 negatives[i] = len(leading) - above[i] - right[i]
-                first[i] = self._items[leading[row[leading].argmax()]]
+                found.best[i] = self.items[leading[row[leading].argmax()]]
                 if top:
                     chosen = top_items(row, top, i)
-                    candidates[i, : len(chosen)] = self._items[chosen]
-                    candidate_ties[i] = np.count_nonzero(row[chosen] == best)
-        return Found(Ranks(above, negatives, right), candidates, candidate_ties, first)
+                    found.candidates[i, : len(chosen)] = self.items[chosen]
+                    found.candidate_ties[i] = np.count_nonzero(row[chosen] == best)
+        return found
 
 
 def top_items(scores: npt.NDArray[np.floating], top: int, seed: int) -> Ints:
