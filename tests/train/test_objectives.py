@@ -60,9 +60,17 @@ def test_hard_negatives_are_drawn_by_similarity_and_never_forbidden() -> None:
 
 
 def test_matching_is_binary_cross_entropy() -> None:
-    loss = matching_loss(torch.tensor([2.0]), torch.tensor([-1.0]))
+    loss = matching_loss(torch.tensor([2.0]), torch.tensor([-1.0]), torch.tensor([True]))
     by_hand = (math.log(1 + math.exp(-2.0)) + math.log(1 + math.exp(-1.0))) / 2
     assert loss.item() == pytest.approx(by_hand, abs=1e-6)
+
+
+def test_a_batch_of_one_caption_has_no_false_pair() -> None:
+    """The last pair was drawn as a negative, though it is as true as all others."""
+    drawn = hard_negatives(torch.zeros(2, 2), torch.ones(2, 2, dtype=torch.bool), torch.tensor([0.2, 0.9]))
+    assert set(drawn.tolist()) <= {0, 1}
+    loss = matching_loss(torch.tensor([2.0, 2.0]), torch.tensor([5.0, 5.0]), torch.tensor([False, False]))
+    assert loss.item() == pytest.approx(math.log(1 + math.exp(-2.0)), abs=1e-6)
 
 
 def test_tags_are_a_noisy_or_over_image_tokens() -> None:

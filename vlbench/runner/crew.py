@@ -98,6 +98,10 @@ class Processes:
             self._pipes.pop(worker).close()
             process = self._processes.pop(worker)
             process.join(CLOSING_SECONDS)
+            if process.is_alive():
+                # It closed its pipe and hangs; the device is wanted by its successor.
+                process.kill()
+                process.join(CLOSING_SECONDS)
             return Died(f"worker {worker} on {self._options[worker].load.device} {_ending(process.exitcode)}")
         return message
 

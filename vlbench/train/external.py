@@ -178,10 +178,12 @@ class AdaptedModel(nn.Module):
             losses["itc"] = objectives.clip_loss(images, texts, scale, groups)
         if "itm" in self._recipe.objectives:
             similarity = scale * functional.normalize(images, dim=-1) @ functional.normalize(texts, dim=-1).T
-            negative = objectives.hard_negatives(similarity, groups[:, None] == groups[None, :], batch["uniform"])
+            same = groups[:, None] == groups[None, :]
+            negative = objectives.hard_negatives(similarity, same, batch["uniform"])
             own = torch.arange(len(texts), device=texts.device)
             logits = self._matching(batch["texts"], torch.cat((own, negative)), pixels)
-            losses["itm"] = objectives.matching_loss(*logits.chunk(2))
+            wrong = ~same[own, negative]
+            losses["itm"] = objectives.matching_loss(logits[: len(texts)], logits[len(texts) :], wrong)
         return losses
 
     def _matching(self, texts: Sequence[list[int]], chosen: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:

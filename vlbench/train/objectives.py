@@ -40,7 +40,7 @@ def hard_negatives(similarity: torch.Tensor, forbidden: torch.Tensor, uniform: t
     """Draw a negative for each row in proportion to the softmax of its similarity (Li et al. 2021, section 3.2).
 
     ``similarity`` (n, m), ``forbidden`` bool (n, m) marks what is no negative, ``uniform`` (n,) are the random numbers
-    in [0, 1). Returns int64 (n,).
+    in [0, 1). Returns int64 (n,); of a row where all is forbidden any number.
     """
     weights = similarity.detach().float().softmax(dim=-1).clamp_min(1e-6).masked_fill(forbidden, 0.0)
     cumulative = weights.cumsum(dim=-1)
@@ -48,8 +48,13 @@ def hard_negatives(similarity: torch.Tensor, forbidden: torch.Tensor, uniform: t
     return drawn.clamp_max(similarity.shape[1] - 1)
 
 
-def matching_loss(positives: torch.Tensor, negatives: torch.Tensor) -> torch.Tensor:
-    """Image-text matching: binary cross-entropy over logits of true and of false pairs."""
+def matching_loss(positives: torch.Tensor, negatives: torch.Tensor, wrong: torch.Tensor) -> torch.Tensor:
+    """Image-text matching: binary cross-entropy over logits of true and of false pairs.
+
+    ``wrong`` bool (n,) marks which of the ``negatives`` (n,) are false pairs; the others are left out, as in a batch of
+    one caption, where every pair is true.
+    """
+    negatives = negatives[wrong]
     logits = torch.cat((positives, negatives))
     labels = torch.cat((torch.ones_like(positives), torch.zeros_like(negatives)))
     return functional.binary_cross_entropy_with_logits(logits, labels)

@@ -113,7 +113,9 @@ class TrainingModel(nn.Module):
             texts_shown = torch.cat((ids, gather(ids, counts)[chosen]))
             lengths_shown = torch.cat((lengths, gather(lengths, counts)[chosen]))
             logits = model.match(texts_shown, lengths_shown, torch.cat((image, gather(image, counts)[shown])))
-            losses |= _named("itm", objectives.matching_loss(*torch.split(logits, len(ids))), len(ids))
+            wrong = ~same[every, torch.where(swap_text, text_of, image_of)][own]
+            loss = objectives.matching_loss(logits[: len(ids)], logits[len(ids) :], wrong)
+            losses |= _named("itm", loss, len(ids) + int(wrong.sum()))
         return losses
 
     def _tokens(self, name: str, batch: Batch, image: torch.Tensor) -> dict[str, torch.Tensor]:
