@@ -23,7 +23,7 @@ from vlbench.leaderboard.samples import read_rows
 from vlbench.leaderboard.store import find_results, samples_path
 from vlbench.stats.betting import Units, capital
 from vlbench.stats.bootstrap import wilson
-from vlbench.stats.drop import reach
+from vlbench.stats.drop import drop_sign, reach
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -111,10 +111,11 @@ def simulate(pair: Pair, estimand: str, runs: int, seed: int = 0, samples: int =
 
 def paired(baseline: Path, current: Path, metric: str | None) -> tuple[Drops, str]:
     """Return the drops from one real result to another by image, and what they are in words."""
+    found = [(path, result) for folder in (baseline, current) for path, result in find_results([folder])]
+    if len(found) != 2:
+        raise SystemExit(f"{len(found)} results in {baseline} and {current}; one of each is needed")
     (one, first), (two, second) = (
-        (result, {row.sample_id: row for row in read_rows(samples_path(path))})
-        for folder in (baseline, current)
-        for path, result in find_results([folder])
+        (result, {row.sample_id: row for row in read_rows(samples_path(path))}) for path, result in found
     )
     metric = metric or one.primary_metric
     images = {sample: row.image_id for sample, row in first.items() if metric in row.scores}
@@ -126,7 +127,7 @@ def paired(baseline: Path, current: Path, metric: str | None) -> tuple[Drops, st
     names = f"{one.model.name} and {two.model.name}"
     differ = np.mean([first[sample].scores[metric] != second[sample].scores[metric] for sample in images])
     about = f"{metric} of {names} on {len(images)} samples, {len(numbers)} images; {differ:.1%} differ"
-    return Drops(sums, sizes, reach(metric)), about
+    return Drops(-drop_sign(one, metric) * sums, sizes, reach(metric)), about
 
 
 def replay(drops: Drops, estimand: str, runs: int, max_drop: float) -> Line:

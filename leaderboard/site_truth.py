@@ -62,9 +62,8 @@ def load_truths(result: Result, data: str | None, plugins: Plugins) -> Truths:
     try:
         task = plugins.task(result.task.name).load()(result.settings.get("task_arguments", {}))
         dataset = load_dataset(task, None if scenes else data, result.task.split, result.task.limit)
+        same = dataset.fingerprint == result.task.fingerprint
+        return Truths(dict(task.views(dataset))) if same else NO_TRUTHS
     except VlbenchError:
         # Data of one task is no reason to show nothing of the others.
         return NO_TRUTHS
-    if dataset.fingerprint != result.task.fingerprint:
-        return NO_TRUTHS
-    return Truths(dict(task.views(dataset)))

@@ -51,9 +51,18 @@ def _verify(path: Path, result: Result, plugins: Plugins, data: str | None) -> V
         rows = read_rows(table)
     except VlbenchError as error:
         return Verified(path, result, (), (), (str(error),))
+    return verify_rows(path, result, rows, _aggregated(result, rows, plugins, data))
+
+
+def verify_rows(
+    path: Path, result: Result, rows: Sequence[SampleRow], again: Mapping[str, float] | None = None
+) -> Verified:
+    """Check ``result`` of the file ``path`` against ``rows``.
+
+    ``again`` are all its metrics as computed anew; where there are none, means and corpus metrics come from the rows.
+    """
     wrong = _counts(result, rows)
     values = {name: metric.value for name, metric in result.metrics.items() if metric.value is not None}
-    again = _aggregated(result, rows, plugins, data)
     if again is None:
         again = {
             estimator.names[i]: values[estimator.names[i]]

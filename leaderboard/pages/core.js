@@ -119,7 +119,7 @@ function pictures(truth, alt) {
   const names = truth.pictures ?? [];
   if (!names.length) return h("div", { class: "nopicture" }, "no picture");
   return h("div", { class: "pictures" }, names.map((name, i) => h("a", { href: `pictures/${name}` },
-    h("img", { src: `pictures/${name}`, alt: names.length > 1 ? `${alt}, ${i} of ${names.length}` : alt, loading: "lazy", decoding: "async", width: 128, height: 128 }))));
+    h("img", { src: `pictures/${name}`, alt: names.length > 1 ? `${alt}, ${i + 1} of ${names.length}` : alt, loading: "lazy", decoding: "async", width: 128, height: 128 }))));
 }
 
 /** Question and references of a sample. */

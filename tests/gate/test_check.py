@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 import pytest
+import yaml
 
 from tests.support.cli import ROOT, vlbench
 from tests.support.results import TASK as CAPTIONS
 from tests.support.results import result
 from vlbench.cli.app import run_app
 from vlbench.errors import DataError, NotComparable, UsageError
-from vlbench.gate.baseline import Scored, find_baselines, update_baseline, write_baseline
+from vlbench.gate.baseline import Baseline, Scored, _write, find_baselines, update_baseline, write_baseline
 from vlbench.gate.rules import Rule, Rules, read_rules
 from vlbench.gate.verdict import Check, Verdict, check_results, judge, worst
 from vlbench.leaderboard.store import write_result
@@ -231,3 +232,30 @@ def test_a_report_that_cannot_be_written_does_not_hide_the_verdict(
     assert run_app(["check", str(path), "--baseline", str(tmp_path / "bl"), "--junit", str(tmp_path)]) == 2
     out, err = capsys.readouterr()
     assert "vqa: regressed" in out and f"cannot write {tmp_path}" in err
+
+
+def test_baselines_are_verified_from_their_scores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The hook of ``.pre-commit-hooks.yaml``: a number that was edited, an anchor that measures something else."""
+
+    def whole(name: str, wrong: int) -> Scored:
+        made = scored(name, wrong)
+        return Scored(dataclasses.replace(made.result, samples=SampleCounts(400, 400, 0)), made.rows)
+
+    (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
+    write_baseline(tmp_path / "good", whole("v1", 40))
+    good = tmp_path / "good" / "vqa.baseline.zip"
+    assert re.search(hook["files"], str(good))
+    verb = hook["entry"].split()[1:]
+    assert run_app([*verb, str(good)]) == 0
+    assert capsys.readouterr().out == f"ok {good}: vqa, 400 samples\n"
+
+    edited = whole("v1", 40)
+    better = dataclasses.replace(edited.result, metrics={"accuracy": Metric(0.95)})
+    write_baseline(tmp_path / "edited", Scored(better, edited.rows))
+    other = dataclasses.replace(whole("v2", 40).result, signature="another", run_id="another")
+    _write(tmp_path / "mixed" / "vqa.baseline.zip", Baseline(Scored(other, edited.rows), edited))
+    assert run_app([*verb, str(tmp_path / "edited"), str(tmp_path / "mixed")]) == 2
+    said = capsys.readouterr()
+    assert "baseline: accuracy is 0.95, which the rows do not give" in said.out
+    assert "baseline and anchor have different signatures" in said.out
+    assert "2 baselines are not what their scores give" in said.err

@@ -114,3 +114,11 @@ def test_beyond_the_margin_texts_have_a_product_of_their_own(one_product: list[s
     found = search_both(images, texts, *_sides(50, owners))
     assert one_product == ["product", "product"]
     _equal(found, _two_searches(images, texts, owners))
+
+
+def test_what_is_no_number_finds_nothing() -> None:
+    """Runs count such vectors as failed before; here nothing may break off."""
+    images, texts = normalise(np.eye(2)), normalise(np.eye(2))
+    texts[1] = np.nan
+    for one in search_both(images, texts, *_sides(2, [0, 1])):
+        assert one.ranks.tied_positives.tolist()[1] == 0

@@ -58,6 +58,25 @@ def update(
         _wrote(update_baseline(baseline, scored))
 
 
+@baseline_app.command("verify")
+def verify(
+    baselines: Annotated[list[Path], typer.Argument(metavar="FILE|DIR…", help="Baseline files or folders of them.")],
+) -> None:
+    """Read baseline and anchor of each file and recompute their metrics from the kept scores."""
+    from vlbench.gate.baseline import faults, find_baselines
+
+    wrong = 0
+    for path in baselines:
+        for task, found in find_baselines(path).items():
+            lines = faults(path, found)
+            wrong += bool(lines)
+            typer.echo(f"{'DIFFERS' if lines else 'ok'} {path}: {task}, {len(found.baseline.rows)} samples")
+            for line in lines:
+                typer.echo(f"    {line}")
+    if wrong:
+        raise DataError(f"{wrong} baselines are not what their scores give; make them anew by vlbench baseline write")
+
+
 def _wrote(path: Path) -> None:
     sys.stderr.write(f"{path} ({path.stat().st_size} bytes)\n")
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from vlbench.errors import DataError, UsageError
 from vlbench.leaderboard.samples import read_rows, write_rows
 from vlbench.leaderboard.store import file_safe, write_file
+from vlbench.leaderboard.verify import verify_rows
 from vlbench.result import Result
 from vlbench.stats.compare import refuse_other_signature
 
@@ -85,6 +86,15 @@ def read_baseline(path: Path) -> Baseline:
             return Baseline(*(_read(archive, name, path) for name in (BASELINE, ANCHOR)))
     except _UNREADABLE as error:
         raise DataError(f"{path} is not a baseline file ({type(error).__name__}: {error})") from error
+
+
+def faults(path: Path, found: Baseline) -> list[str]:
+    """Return what is wrong with a baseline of the file ``path``, in words: nothing where scores give the metrics."""
+    same = found.anchor.result.signature == found.baseline.result.signature
+    wrong = [] if same else ["baseline and anchor have different signatures"]
+    for name, scored in ((BASELINE, found.baseline), (ANCHOR, found.anchor)):
+        wrong += [f"{name}: {line}" for line in verify_rows(path, scored.result, scored.rows).wrong]
+    return wrong
 
 
 def _read(archive: zipfile.ZipFile, name: str, path: Path) -> Scored:

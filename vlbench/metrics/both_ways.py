@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 MARGIN = 4e-6
 """Above the error of a product of unit vectors in float32, some 1e-7."""
 MOST_NEAR = 1 << 24
-"""Scores within the margin that are kept, of all queries together: 128 MiB."""
+"""Scores within the margin that are kept, of all queries together: 192 MiB."""
 ROWS, COLUMNS = 128, 1 << 14
 """A block of a strip that stays in the processor's cache; so many flags add up in uint8."""
 
@@ -89,6 +89,9 @@ class _Columns:
             self._scores[own] = values[own]
         for start in range(0, scores.shape[1], COLUMNS):
             for top in range(0, len(rows), ROWS):
+                if self._kept > MOST_NEAR:
+                    self._near.clear()
+                    return
                 self._block(rows[top : top + ROWS], scores[top : top + ROWS, start : start + COLUMNS], start)
 
     def _block(self, rows: Ints, block: Floats, start: int) -> None:

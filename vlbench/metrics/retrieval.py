@@ -264,6 +264,8 @@ class Search:
             for i, row in zip(self.asked[part].tolist(), scores, strict=True):
                 positive_scores = row[self.positives[i]]
                 best = positive_scores.max()
+                if np.isnan(best):
+                    continue
                 # One look at the whole row; all else is about the few items that are left.
                 leading = np.flatnonzero(row >= best)
                 above[i] = np.count_nonzero(row[leading] > best)

@@ -98,11 +98,13 @@ class Processes:
             self._pipes.pop(worker).close()
             process = self._processes.pop(worker)
             process.join(CLOSING_SECONDS)
+            ending = _ending(process.exitcode)
             if process.is_alive():
-                # It closed its pipe and hangs; the device is wanted by its successor.
+                # The device is wanted by its successor.
                 process.kill()
                 process.join(CLOSING_SECONDS)
-            return Died(f"worker {worker} on {self._options[worker].load.device} {_ending(process.exitcode)}")
+                ending = "closed its pipe and did not end"
+            return Died(f"worker {worker} on {self._options[worker].load.device} {ending}")
         return message
 
     def close(self) -> None:

@@ -7,9 +7,11 @@ it: weights, how the modules are put together, preprocessing, dtype, arguments, 
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import platform
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vlbench.adapter import Adapter
@@ -99,7 +101,7 @@ def _plain(value: Any) -> object:
 
 
 def device_kind(device: str) -> str:
-    """Return what computes: the name of the GPU, or the processor's instruction set and torch's number of threads.
+    """Return what computes: the name of the GPU, or the processor, its instruction set and torch's number of threads.
 
     Another number of threads cuts a product of matrices into other parts, whose sums round otherwise.
     """
@@ -109,5 +111,15 @@ def device_kind(device: str) -> str:
     if device.startswith("cuda"):
         return f"{torch.cuda.get_device_name(device)} cuda {torch.version.cuda}"
     if device == "cpu":
-        return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()} {torch.get_num_threads()} threads"
+        return f"{_processor()} {torch.backends.cpu.get_cpu_capability()} {torch.get_num_threads()} threads"
     return device
+
+
+@functools.cache
+def _processor() -> str:
+    """Return the name of the processor; libraries choose their kernels by it, not by the instruction set alone."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return f"{platform.machine()} {line.partition(':')[2].strip()}"
+    return f"{platform.machine()} {platform.processor()}"

@@ -110,6 +110,9 @@ class LeasedEngine:
             raise EvaluationFailed(f"worker {worker} has loaded other weights or another dtype than the first worker")
         if portrait.cache_identity() == self.portrait.cache_identity():
             self._alike.add(worker)
+        else:
+            # The one that it replaces may have been alike.
+            self._alike.discard(worker)
         self._joined.add(worker)
         self._idle.append(worker)
 

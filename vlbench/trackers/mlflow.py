@@ -51,12 +51,12 @@ def _send(client: MlflowClient, results: Sequence[Result]) -> None:
     run = client.create_run(experiment, tags={TAG: key}, run_name=results[0].model.name).info.run_id
     try:
         _log(client, run, results)
+        client.set_terminated(run)
     except BaseException:
         # The next attempt makes a run of its own; this one must not look as if it went on.
         with contextlib.suppress(Exception):
             client.set_terminated(run, status="FAILED")
         raise
-    client.set_terminated(run)
 
 
 def _log(client: MlflowClient, run: str, results: Sequence[Result]) -> None:
