@@ -157,7 +157,8 @@ def strips(queries: Floats, gallery: Floats, elements: int | None = None) -> Ite
         stop = min(start + block, len(left.rows))
         scores: Floats = np.matmul(left.rows[start:stop], right.rows.T, out=products[: stop - start])
         if len(right.rows) < len(gallery):
-            scores = scores[:, right.index]
+            # Indexing would lay the columns out as rows, and rows are what is read.
+            scores = np.take(scores, right.index, axis=1, mode="clip")
         members = order[bounds[start] : bounds[stop]]
         if len(members) == stop - start:
             yield members, scores
