@@ -114,7 +114,7 @@ def test_workers_and_a_single_process_share_one_cache(tmp_path: Path, monkeypatc
     monkeypatch.setenv("VLBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("VLBENCH_CACHE_SIZE", "1GiB")
     counted, outcomes = [], []
-    for name, device in (("cold", "cpu,cpu"), ("one", "cpu"), ("two", "cpu,cpu")):
+    for name, device in (("cold", "cpu,cpu"), ("warm", "cpu")):
         done = vlbench(
             *("run", "--tasks", "coco_retrieval", "--limit", 6, "--bootstrap", 0, "--json"),
             *("--device", device, "--output", tmp_path / name),
@@ -124,5 +124,5 @@ def test_workers_and_a_single_process_share_one_cache(tmp_path: Path, monkeypatc
         cost = json.loads(done.stdout)[0]["cost"]
         counted.append((cost["requests_computed"], cost["requests_cached"]))
     total = counted[0][0]
-    assert total > 0 and counted == [(total, 0), (0, total), (0, total)]
-    assert outcomes[1] == outcomes[0] == outcomes[2]
+    assert total > 0 and counted == [(total, 0), (0, total)]
+    assert outcomes[1] == outcomes[0]
