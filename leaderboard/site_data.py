@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vlbench.errors import DataError
 from vlbench.leaderboard.columns import is_percent, scale, short_name
 from vlbench.leaderboard.groups import MARKS, printable
 from vlbench.leaderboard.store import stem
@@ -236,12 +237,16 @@ class Pictures:
 def picture_bytes(image: ImageRef) -> bytes:
     """Return the file of a picture as it is, or encoded anew where it has edits.
 
-    Raises ``DataError`` where it cannot be read.
+    Raises ``DataError`` where it cannot be read or encoded.
     """
     if not image.edits:
         return image.source.read(image.name)
     encoded = io.BytesIO()
-    image.load().save(encoded, FORMATS[image.name.rpartition(".")[2].lower()], quality=90)
+    try:
+        image.load().save(encoded, FORMATS[image.name.rpartition(".")[2].lower()], quality=90)
+    except (OSError, ValueError) as error:
+        where = image.source.describe(image.name)
+        raise DataError(f"image {where} cannot be encoded with its marks ({error})") from error
     return encoded.getvalue()
 
 

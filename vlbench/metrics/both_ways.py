@@ -89,10 +89,10 @@ class _Columns:
             self._scores[own] = values[own]
         for start in range(0, scores.shape[1], COLUMNS):
             for top in range(0, len(rows), ROWS):
+                self._block(rows[top : top + ROWS], scores[top : top + ROWS, start : start + COLUMNS], start)
                 if self._kept > MOST_NEAR:
                     self._near.clear()
                     return
-                self._block(rows[top : top + ROWS], scores[top : top + ROWS, start : start + COLUMNS], start)
 
     def _block(self, rows: Ints, block: Floats, start: int) -> None:
         stop = start + block.shape[1]
