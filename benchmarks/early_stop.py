@@ -3,11 +3,10 @@
 Usage: python benchmarks/early_stop.py [--runs 1000] [--estimand population|benchmark] [--captions 1] [--alike SHARE]
        python benchmarks/early_stop.py --results BASELINE CURRENT [--runs 1000] [--estimand …] [--metric NAME]
 
-``--captions`` is the number of samples of an image, as of the captions that seek it in retrieval; they are drawn
-together. In a ``--alike`` share of the images all of them fare alike, in the others each by itself. With ``--results``,
-two folders of one result each, checks of real results are replayed: in random orders of the images, or (for the
-population) of as many images drawn from them with replacement. Their drop is what it is, so ``max_drop`` is put at it
-(a verdict of *regressed* is a false alarm), two points above (it must pass) and three points below (it must be found).
+``--captions`` is the number of samples of an image, as of the captions that seek it in retrieval. In a ``--alike``
+share of the images all of them fare alike, in the others each by itself. With ``--results``, two folders of one result
+each, the differences of real results are replayed: with the two models' answers swapped on random images, to a drop of
+0, of ``--max-drop`` or of 2.5 times that, in random orders, for the population with images drawn anew with replacement.
 """
 
 from __future__ import annotations
@@ -19,10 +18,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vlbench.gate.early import LOOKS
 from vlbench.leaderboard.samples import read_rows
 from vlbench.leaderboard.store import find_results, samples_path
 from vlbench.stats.betting import Units, capital
 from vlbench.stats.bootstrap import wilson
+from vlbench.stats.draws import passes
 from vlbench.stats.drop import drop_sign, reach
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 SAMPLES, MAX_DROP, ALPHA = 5000, 0.02, 0.05
 DIFFERING = (0.02, 0.05, 0.10, 0.15, 0.20)
-LOOKS = 100
 TURN = (1.0, -1.0)
 
 
@@ -70,27 +70,30 @@ class Pair:
 
 @dataclass(frozen=True)
 class Drops:
-    """Of each image the drops of its samples added up, and their number; a drop is at most ``reach``."""
+    """The drops (n,) of samples, and the numbers (n,) of the images they lie on; a drop is at most ``reach``."""
 
-    sums: np.ndarray
-    sizes: np.ndarray
+    values: np.ndarray
+    images: np.ndarray
     reach: float = 1.0
 
-    def checked(self, estimand: str, max_drop: float) -> tuple[int, float]:
-        """Return the verdict (0 regressed, 1 passed, -1 none) and the share of images that it took."""
-        images = len(self.sums)
-        whole = (images, int(self.sizes.sum())) if estimand == "benchmark" else (None, None)
-        largest = int(self.sizes.max())
-        hits = [
-            np.flatnonzero(
-                capital(Units(sign * self.sums, self.sizes, self.reach, largest, *whole), sign * max_drop, max_drop)
-                >= -np.log(ALPHA)
-            )
-            for sign in TURN
-        ]
-        # Looked at after each hundredth of the images, as the verb does.
-        first = [np.ceil((hit[0] + 1) / images * LOOKS) / LOOKS if len(hit) else np.inf for hit in hits]
-        return int(np.argmin(first)) if min(first) <= 1 else -1, min(*first, 1.0)
+    def checked(self, estimand: str, max_drop: float, random: np.random.Generator) -> tuple[int, float]:
+        """Return the verdict (0 regressed, 1 passed, -1 none) and the share of samples that it took."""
+        seen = np.zeros(len(self.values), dtype=bool)
+        for way in passes(self.images, estimand == "benchmark", random):
+            units = way.units(self.values, np.ones(len(self.values)), self.reach, way.count)
+            ends = np.array(way.looks(LOOKS))
+            first = [first_look(units, sign, max_drop, ALPHA * way.share, ends) for sign in TURN]
+            seen[way.seen(min(*first, way.count))] = True
+            if min(first) <= way.count:
+                return int(np.argmin(first)), float(seen.mean())
+        return -1, 1.0
+
+
+def first_look(units: Units, sign: float, max_drop: float, alpha: float, ends: np.ndarray) -> int:
+    """Return the number of draws at the first look that finds the bet won; more than there are if none does."""
+    turned = Units(sign * units.sums, units.sizes, units.reach, units.largest, units.images, units.samples)
+    won = np.flatnonzero(capital(turned, sign * max_drop, max_drop) >= -np.log(alpha))
+    return int(ends[np.searchsorted(ends, won[0] + 1)]) if len(won) else len(units.sums) + 1
 
 
 def line(checks: Iterable[tuple[int, float]]) -> Line:
@@ -103,9 +106,10 @@ def simulate(pair: Pair, estimand: str, runs: int, seed: int = 0, samples: int =
     """Simulate ``runs`` checks."""
     random = np.random.default_rng((seed, int(pair.drop * 1000), int(pair.differing * 1000)))
     images = samples // pair.captions
-    sizes = np.full(images, float(pair.captions))
+    numbers = np.repeat(np.arange(images), pair.captions)
     return line(
-        Drops(pair.drawn(images, estimand, random).sum(axis=1), sizes).checked(estimand, MAX_DROP) for _ in range(runs)
+        Drops(pair.drawn(images, estimand, random).ravel(), numbers).checked(estimand, MAX_DROP, random)
+        for _ in range(runs)
     )
 
 
@@ -118,40 +122,66 @@ def paired(baseline: Path, current: Path, metric: str | None) -> tuple[Drops, st
         (result, {row.sample_id: row for row in read_rows(samples_path(path))}) for path, result in found
     )
     metric = metric or one.primary_metric
-    images = {sample: row.image_id for sample, row in first.items() if metric in row.scores}
-    numbers = {image: n for n, image in enumerate(dict.fromkeys(images.values()))}
-    sums, sizes = np.zeros(len(numbers)), np.zeros(len(numbers))
-    for sample, image in images.items():
-        sums[numbers[image]] += first[sample].scores[metric] - second[sample].scores[metric]
-        sizes[numbers[image]] += 1
+    samples = [sample for sample, row in first.items() if metric in row.scores]
+    images = np.unique([first[sample].image_id for sample in samples], return_inverse=True)[1]
+    before, after = (np.array([rows[sample].scores[metric] for sample in samples]) for rows in (first, second))
     names = f"{one.model.name} and {two.model.name}"
-    differ = np.mean([first[sample].scores[metric] != second[sample].scores[metric] for sample in images])
-    about = f"{metric} of {names} on {len(images)} samples, {len(numbers)} images; {differ:.1%} differ"
-    return Drops(-drop_sign(one, metric) * sums, sizes, reach(metric)), about
+    most = np.bincount(images).max()
+    about = f"{metric} of {names} on {len(samples)} samples, {images.max() + 1} images of at most {most}"
+    drops = Drops(drop_sign(one, metric) * (after - before), images, reach(metric))
+    return drops, f"{about}; {np.mean(before != after):.1%} differ"
 
 
-def replay(drops: Drops, estimand: str, runs: int, max_drop: float) -> Line:
-    """Check the same results in ``runs`` random orders."""
-    random = np.random.default_rng(0)
-    images = np.arange(len(drops.sums))
-    orders = (
-        random.permutation(images) if estimand == "benchmark" else random.choice(images, len(images))
-        for _ in range(runs)
-    )
-    return line(Drops(drops.sums[o], drops.sizes[o], drops.reach).checked(estimand, max_drop) for o in orders)
+def chance_of(drops: Drops, drop: float) -> float:
+    """Return how often the second model must do worse, of the images on which they differ, for a mean of ``drop``."""
+    sums = np.bincount(drops.images, weights=drops.values)
+    chance = (1.0 + drop * len(drops.values) / np.abs(sums).sum()) / 2
+    if chance > 1.0:
+        raise SystemExit(f"the results differ too little for a drop of {drop:g}; give a smaller --max-drop")
+    return float(chance)
 
 
-def show_results(drops: Drops, about: str, estimands: Sequence[str], runs: int) -> None:
+def turned(drops: Drops, chance: float, random: np.random.Generator) -> Drops:
+    """Return the differences with the answers of the two models swapped on random images."""
+    sums = np.bincount(drops.images, weights=drops.values)
+    worse = np.where(random.random(len(sums)) < chance, 1.0, -1.0)
+    return Drops(drops.values * (worse * np.where(sums < 0.0, -1.0, 1.0))[drops.images], drops.images, drops.reach)
+
+
+def redrawn(drops: Drops, random: np.random.Generator) -> Drops:
+    """Return as many images, drawn with replacement."""
+    sizes = np.bincount(drops.images)
+    places = np.split(np.argsort(drops.images, kind="stable"), np.cumsum(sizes)[:-1])
+    chosen = random.choice(len(places), len(places))
+    numbers = np.repeat(np.arange(len(chosen)), sizes[chosen])
+    return Drops(drops.values[np.concatenate([places[image] for image in chosen])], numbers, drops.reach)
+
+
+def replay(drops: Drops, estimand: str, runs: int, drop: float, max_drop: float) -> Line:
+    """Check the same differences in ``runs`` random orders, for a population with images drawn anew.
+
+    A benchmark whose drop came out a little other than ``drop`` is checked against a limit moved by as much.
+    """
+    random, chance = np.random.default_rng(0), chance_of(drops, drop)
+
+    def checked() -> tuple[int, float]:
+        if estimand == "population":
+            return turned(redrawn(drops, random), chance, random).checked(estimand, max_drop, random)
+        now = turned(drops, chance, random)
+        return now.checked(estimand, max_drop + float(now.values.mean()) - drop, random)
+
+    return line(checked() for _ in range(runs))
+
+
+def show_results(drops: Drops, about: str, estimands: Sequence[str], runs: int, max_drop: float) -> None:
     """Print a line for each estimand."""
-    drop = float(drops.sums.sum() / drops.sizes.sum())
-    print(f"{about}, a drop of {drop:.4f}; alpha {ALPHA}, {runs} runs a line")
-    print("estimand      false alarms (upper bound)   2 points in reserve: passed, images   3 too many: found, images")
+    print(f"{about}, a drop of {drops.values.mean():.4f}; max_drop {max_drop}, alpha {ALPHA}, {runs} runs a line")
+    print("estimand    false alarms (upper bound)   unchanged: passed, samples   2.5 max_drop: found, samples")
     for estimand in estimands:
-        alarm = replay(drops, estimand, runs, drop).regressed
-        same, worse = (replay(drops, estimand, runs, drop + by) for by in (0.02, -0.03))
+        alarm, same, worse = (replay(drops, estimand, runs, by * max_drop, max_drop) for by in (1.0, 0.0, 2.5))
         print(
-            f"{estimand:11} {alarm:16.1%} ({wilson(alarm, runs)[1]:.1%})"
-            f"{same.passed:31.1%} {same.median:6.0%} {worse.regressed:21.1%} {worse.median:6.0%}",
+            f"{estimand:11} {alarm.regressed:14.1%} ({wilson(alarm.regressed, runs)[1]:.1%})"
+            f"{same.passed:23.1%} {same.median:7.0%} {worse.regressed:17.1%} {worse.median:7.0%}",
             flush=True,
         )
 
@@ -165,10 +195,11 @@ def main() -> None:
     parser.add_argument("--alike", type=float, default=0.0, help="share of images whose samples fare alike")
     parser.add_argument("--results", type=Path, nargs=2, metavar="FOLDER", help="real results to replay")
     parser.add_argument("--metric", help="of --results; default: their primary one")
+    parser.add_argument("--max-drop", type=float, default=MAX_DROP, help="of --results")
     given = parser.parse_args()
     estimands = (given.estimand,) if given.estimand else ("population", "benchmark")
     if given.results:
-        show_results(*paired(*given.results, given.metric), estimands, given.runs)
+        show_results(*paired(*given.results, given.metric), estimands, given.runs, given.max_drop)
         return
     runs, cluster = given.runs, (given.captions, given.alike)
     of = "" if given.captions == 1 else f", {given.captions} an image, alike in {given.alike:.0%} of them"

@@ -1,11 +1,12 @@
 """Tables: early, late and interactive fusion with equal budget on scenes, and an ablation of the objectives.
 
-    python benchmarks/fusion.py [--minutes 5] [--seeds 0,1,2] [--rows NAME,…] [--splits test] [--out fusion.jsonl]
+    python benchmarks/fusion.py [--minutes 5] [--seeds 0,1,2] [--jobs 1] [--rows NAME,…] [--splits test] [--out FILE]
 
 A row is trained for ``--minutes`` a seed: half of them pretraining, half fine-tuning for all tasks, by the verbs of the
 command line. Minutes become steps once, by the speed of a short run, and every command is kept with its ``--steps``,
-so that it makes the same weights on any machine. All that was measured is a line of ``--out``: the same call again goes
-on where it stopped, and prints the tables of what is there. Checkpoints stay in ``--work``.
+so that it makes the same weights on any machine. Models this small use one core better than two: ``--jobs 2`` trains
+two rows beside each other on half of the cores each. All that was measured is a line of ``--out``: the same call again
+goes on where it stopped, and prints the tables of what is there. Checkpoints stay in ``--work``.
 """
 
 from __future__ import annotations
@@ -13,10 +14,13 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import os
 import shlex
 import statistics
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,7 +78,7 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         """Read what is there."""
-        self._path = path
+        self._path, self._lock = path, threading.Lock()
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         self._lines: dict[str, dict[str, Any]] = {line["key"]: line for line in map(json.loads, filter(None, lines))}
 
@@ -84,10 +88,11 @@ class Ledger:
 
     def add(self, key: str, **values: Any) -> dict[str, Any]:
         """Append a line and return it."""
-        self._lines[key] = {"key": key, **values}
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(self._lines[key]) + "\n")
-        return self._lines[key]
+        line = {"key": key, **values}
+        with self._lock, self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        self._lines[key] = line
+        return line
 
 
 class Bench:
@@ -132,7 +137,10 @@ class Bench:
             shares = {"pretrain": row.pretraining, "finetune": row.finetuning}
             seconds = {stage: 60 * self.options.minutes * share for stage, share in shares.items() if share}
             steps = {stage: max(1, round(n * self.speed(name, stage) / BATCH)) for stage, n in seconds.items()}
-            found = self.ledger.add(key, minutes=self.options.minutes, steps=steps)
+            found = self.ledger.add(key, minutes=self.options.minutes, threads=threads(), steps=steps)
+        if (found["minutes"], found["threads"]) != (self.options.minutes, threads()):
+            there = f"{found['minutes']:g} minutes on {found['threads']} threads"
+            sys.exit(f"{self.options.out} has rows of {there}; give the same --minutes and --jobs, or another --out")
         folder = self.options.work / f"{name}-{seed}"
         return {stage: self.training(row, stage, count, seed, folder) for stage, count in found["steps"].items()}
 
@@ -163,6 +171,11 @@ class Bench:
         command += ["--split", "karpathy-val"] if split == "val" else []
         command += ["--limit", str(self.options.limit)] if self.options.limit else []
         return [*command, "--output", str(folder / f"results-{split}")]
+
+
+def threads() -> int:
+    """Return the number of threads that a row is trained with."""
+    return int(os.environ["OMP_NUM_THREADS"])
 
 
 def train(command: list[str], folder: Path) -> None:
@@ -222,7 +235,7 @@ def report(ledger: Ledger, seeds: list[int], splits: list[str]) -> None:
     for split in splits:
         print(f"\nFusion, {split} scenes\n\n{table(ledger, FUSIONS, seeds, split, 'fusion')}")
         print(f"\nObjectives of pretraining, {split} scenes\n\n{table(ledger, ABLATION, seeds, split, 'objectives')}")
-    print("\nCommands by row (other seeds differ in --seed and in the folder)")
+    print(f"\nCommands by row, with OMP_NUM_THREADS={threads()} (other seeds differ in --seed and in the folder)")
     for name, row in ROWS.items():
         keys = [f"score {name} {seeds[0]} {split}" for split in splits]
         commands = [shlex.join(part) for line in map(ledger.get, keys) if line for part in line["commands"]]
@@ -236,6 +249,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=5.0, help="training time of a row and seed")
     parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--jobs", type=int, default=1, help="rows that are trained beside each other")
     parser.add_argument("--rows", default=",".join(ROWS), help=f"of {', '.join(ROWS)}; none: print the tables only")
     parser.add_argument("--splits", default="test", help="test, or val,test: what the trained models are measured on")
     parser.add_argument("--out", type=Path, default=Path("fusion.jsonl"), help="measurements, a line each")
@@ -249,11 +263,15 @@ def main() -> None:
     if unknown:
         parser.error(f"unknown row {unknown[0]!r}; there are {', '.join(ROWS)}")
     bench = Bench(options)
-    # Seed by seed, so that an interrupted benchmark has all rows by the seeds that it has finished.
+    os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // options.jobs))
+    # Speeds first, one after another. Seed by seed, so that an interrupted benchmark has all rows by the seeds it did.
     try:
-        for seed in seeds:
-            for name in (name for name in ROWS if name in names):
-                bench.measure(name, seed)
+        for name in (name for name in ROWS if name in names):
+            bench.plan(name, seeds[0])
+        with ThreadPoolExecutor(options.jobs) as pool:
+            rows = [(name, seed) for seed in seeds for name in ROWS if name in names]
+            for done in [pool.submit(bench.measure, *row) for row in rows]:
+                done.result()
     except subprocess.CalledProcessError as error:
         sys.exit(f"the command above ended with {error.returncode}; the same call goes on from there")
     report(bench.ledger, seeds, options.splits.split(","))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -19,8 +20,7 @@ def ones(values: list[float], **more: int) -> Units:
 
 def test_the_first_bet_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     """One gap of 0.1 against a made-up variance of 0.04: 0.1 / (0.04 + 0.01) = 2, cut to 0.9 / (1 + 0)."""
-    monkeypatch.setattr(betting, "GAPS", (1.0,))
-    monkeypatch.setattr(betting, "SHARES", (1.0,))
+    monkeypatch.setattr(betting, "SHARES", (1.0, 1e-300, 1e-300))
     assert capital(ones([1.0]), 0.0, 0.1).tolist() == pytest.approx([math.log(1.9)])
     # The second: variance (0.04 + 0) / 2 about the one value seen, 0.1 / 0.03 again cut; a value of -1 leaves a tenth.
     assert capital(ones([1.0, -1.0]), 0.0, 0.1).tolist() == pytest.approx([math.log(1.9), math.log(0.19)])
@@ -54,16 +54,21 @@ def test_false_alarms_and_savings(estimand: str) -> None:
     spec = importlib.util.spec_from_file_location("early_stop", ROOT / "benchmarks" / "early_stop.py")
     assert spec is not None and spec.loader is not None
     script = importlib.util.module_from_spec(spec)
-    import sys
-
     sys.modules["early_stop"] = script
     spec.loader.exec_module(script)
     pair = script.Pair
     assert script.simulate(pair(0.02, 0.1), estimand, 100, seed=1).regressed <= 0.11
     assert script.simulate(pair(0.05, 0.1), estimand, 60, seed=1).median <= 0.16
     assert script.simulate(pair(0.0, 0.1), estimand, 300, seed=1).median <= 0.34
-    for alike in (0.0, 1.0):
-        assert script.simulate(pair(0.02, 0.1, 5, alike), estimand, 100, seed=1).regressed <= 0.11
+    for captions, alike in ((5, 0.0), (5, 1.0), (12, 0.5)):
+        assert script.simulate(pair(0.02, 0.1, captions, alike), estimand, 100, seed=1).regressed <= 0.11
+
+
+def test_a_gap_that_is_not_the_expected_one_is_learned() -> None:
+    """A fifth of the gap that is bet for: such bets lose about as much as they win, however long one looks."""
+    random = np.random.default_rng(0)
+    drops = random.choice([1.0, -1.0, 0.0], 20_000, p=[0.07, 0.03, 0.9])
+    assert falls_below(ones(drops.tolist()), 0.06, 0.05, 0.1)
 
 
 @pytest.mark.parametrize("whole", [{}, {"images": 20, "samples": 60}])

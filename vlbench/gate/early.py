@@ -23,8 +23,9 @@ from vlbench.runner.journal import Journal
 from vlbench.runner.lock import exclusive
 from vlbench.runner.rounds import Execution
 from vlbench.runner.scoring import batch_sizes
-from vlbench.stats.betting import Units, exceeds, falls_below, interval
+from vlbench.stats.betting import exceeds, falls_below, interval
 from vlbench.stats.compare import refuse_other_signature
+from vlbench.stats.draws import passes
 from vlbench.stats.drop import Drop, drop_sign, metric_value, reach
 from vlbench.types import content_key
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from vlbench.runner.options import RunOptions
     from vlbench.runner.progress import Reporter
     from vlbench.runner.rounds import TaskRun
+    from vlbench.stats.draws import Pass
     from vlbench.types import SampleRow
 
 LOOKS = 100
@@ -139,38 +141,40 @@ def _check_reach(scores: np.ndarray[Any, np.dtype[np.float64]], metric: str) -> 
 
 
 def _follow(execution: Execution, followed: Followed, model: str, seed: int, max_failures: int) -> list[Check]:
-    """Look at images in random order until every comparison of the task is decided."""
+    """Look at samples in random order until every comparison of the task is decided."""
     run, first = followed.run, next(iter(followed.kept.values()))
-    ids, numbers = np.unique(np.array([row.image_id for row in first.rows], dtype=object), return_inverse=True)
-    members: list[list[int]] = [[] for _ in ids]
-    for place, number in enumerate(numbers.tolist()):
-        members[number].append(place)
+    images = np.unique(np.array([row.image_id for row in first.rows], dtype=object), return_inverse=True)[1]
     random = np.random.default_rng(int(content_key("order", seed, run.signature), 16))
-    order = [members[i] for i in random.permutation(len(ids)).tolist()]
-    step = math.ceil(len(order) / LOOKS)
-    rows: list[SampleRow] = []
+    ways = passes(images, followed.rule.estimand == BENCHMARK, random)
+    rows: dict[int, SampleRow] = {}
     decided: dict[str, Check] = {}
-    for end in range(step, len(order) + step, step):
-        places = [place for image in order[end - step : end] for place in image]
+
+    def undecidable(verdict: Verdict, reason: str) -> list[Check]:
+        return [_check(followed, "baseline", model, verdict, len(rows), reason=reason)]
+
+    for way, end in [(each, end) for each in ways for end in each.looks(LOOKS)]:
+        places = [place for place in way.seen(end).tolist() if place not in rows]
         try:
-            rows += _answers(execution, followed, places)
+            rows.update(zip(places, _answers(execution, followed, places), strict=True))
         except (EvaluationFailed, NotComparable) as error:
-            verdict = Verdict.FAILED if isinstance(error, EvaluationFailed) else Verdict.NOT_COMPARABLE
-            return [_check(followed, "baseline", model, verdict, rows, reason=str(error))]
-        failed = [row for row in rows if row.status != "ok"]
+            failure = isinstance(error, EvaluationFailed)
+            return undecidable(Verdict.FAILED if failure else Verdict.NOT_COMPARABLE, str(error))
+        failed = [row for row in rows.values() if row.status != "ok"]
         if len(failed) > max_failures:
             reason = f"{len(failed)} samples failed; the first: {failed[0].sample_id}: {failed[0].reason}"
-            return [_check(followed, "baseline", model, Verdict.FAILED, rows, reason=reason)]
+            return undecidable(Verdict.FAILED, reason)
         for against in followed.kept.keys() - decided.keys():
-            verdict, drop = _look(followed, against, order[:end], rows)
-            if verdict is not Verdict.INCONCLUSIVE or end >= len(order):
-                decided[against] = _check(followed, against, model, verdict, rows, drop)
+            verdict, drop = _look(followed, against, way, end, rows)
+            if verdict is not Verdict.INCONCLUSIVE or (way is ways[-1] and end == way.count):
+                decided[against] = _check(followed, against, model, verdict, len(rows), drop)
         if len(decided) == len(followed.kept):
             break
     return [decided[against] for against in followed.kept]
 
 
 def _answers(execution: Execution, followed: Followed, places: Sequence[int]) -> list[SampleRow]:
+    if not places:
+        return []
     run, expected = followed.run, next(iter(followed.kept.values())).rows
     rounds = run.task.rounds_of(run.dataset, run.protocol, followed.metric, places)
     try:
@@ -188,32 +192,29 @@ def _answers(execution: Execution, followed: Followed, places: Sequence[int]) ->
     return rows
 
 
-def _look(
-    followed: Followed, against: str, images: Sequence[Sequence[int]], rows: Sequence[SampleRow]
-) -> tuple[Verdict, Drop]:
-    """Judge what was seen so far; ``rows`` are those of ``images``, in that order."""
+def _look(followed: Followed, against: str, way: Pass, end: int, rows: Mapping[int, SampleRow]) -> tuple[Verdict, Drop]:
+    """Judge the first ``end`` draws of a pass; ``rows`` has at least their samples, by place."""
     kept, rule, metric = followed.kept[against], followed.rule, followed.metric
     by_id = {row.sample_id: row for row in kept.rows}
-    before, after = _scores([by_id[row.sample_id] for row in rows], metric), _scores(rows, metric)
+    places = way.seen(end)
+    now = [rows[place] for place in places.tolist()]
+    before, after = _scores([by_id[row.sample_id] for row in now], metric), _scores(now, metric)
     there = ~np.isnan(before) & ~np.isnan(after)
-    drops = np.where(there, drop_sign(kept.result, metric) * (after - before), 0.0)
-    starts = np.cumsum([0, *(len(image) for image in images[:-1])])
-    sums, sizes = np.add.reduceat(drops, starts), np.add.reduceat(there.astype(np.float64), starts)
-    every = ~np.isnan(_scores(kept.rows, metric))
-    total = len({row.image_id for row in kept.rows})
-    largest = max(np.unique([row.image_id for row in kept.rows], return_counts=True)[1].tolist())
-    finite = (total, int(every.sum())) if rule.estimand == BENCHMARK else (None, None)
-    units = Units(sums, sizes, reach(metric), largest, *finite)
-    count = max(float(sizes.sum()), 1.0)
-    value = float(sums.sum()) / count
+    drops, scored = np.zeros(len(kept.rows)), (~np.isnan(_scores(kept.rows, metric))).astype(np.float64)
+    drops[places] = np.where(there, drop_sign(kept.result, metric) * (after - before), 0.0)
+    scored[places] = there
+    units = way.units(drops, scored, reach(metric), end)
+    count = max(float(units.sizes.sum()), 1.0)
+    value = float(units.sums.sum()) / count
     means = float(before[there].sum()) / count, float(after[there].sum()) / count
-    if rule.estimand == BENCHMARK and len(images) == total:
+    if way.whole and end == way.count:
         drop = Drop(*means, value, value, value)
         return judge(drop, rule.max_drop), drop
-    low, high = interval(units, rule.alpha, rule.max_drop)
-    if exceeds(units, rule.max_drop, rule.alpha, rule.max_drop):
+    alpha = rule.alpha * way.share
+    low, high = interval(units, alpha, rule.max_drop)
+    if exceeds(units, rule.max_drop, alpha, rule.max_drop):
         return Verdict.REGRESSED, Drop(*means, value, max(low, rule.max_drop), high)
-    if falls_below(units, rule.max_drop, rule.alpha, rule.max_drop):
+    if falls_below(units, rule.max_drop, alpha, rule.max_drop):
         return Verdict.PASS, Drop(*means, value, low, min(high, rule.max_drop))
     return Verdict.INCONCLUSIVE, Drop(*means, value, low, high)
 
@@ -223,11 +224,11 @@ def _check(
     against: str,
     model: str,
     verdict: Verdict,
-    rows: Sequence[SampleRow],
+    seen: int,
     drop: Drop | None = None,
     reason: str = "",
 ) -> Check:
     kept = followed.kept[against]
     names = kept.result.model.name, model
     task = followed.run.task.name
-    return Check(task, against, followed.metric, followed.rule, verdict, reason, names, drop, len(rows), len(kept.rows))
+    return Check(task, against, followed.metric, followed.rule, verdict, reason, names, drop, seen, len(kept.rows))

@@ -6,7 +6,7 @@ Waudby-Smith and Ramdas, "Estimating means of bounded random variables by bettin
 Images drawn without replacement from N have, given those before them, the mean of what is left.
 
 The bet is what the capital grows fastest with if the mean lies ``gap`` beyond m and the variance is that of the values
-seen so far; the capital is spread over several gaps, since the true one is not known.
+seen so far; the capital is spread over several gaps, since the true one is not known. One of them is learned.
 """
 
 from __future__ import annotations
@@ -20,9 +20,8 @@ import numpy as np
 if TYPE_CHECKING:
     from vlbench.stats.estimators import Doubles
 
-GAPS = (1.0, 2.0, 8.0)
 SHARES = (0.85, 0.1, 0.05)
-"""Multiples of the smallest gap that is worth finding, and the share of the capital that is bet on each."""
+"""Of the capital: bet for the smallest gap that is worth finding, for twice that, and for the gap seen so far."""
 MOST = 0.9
 """The largest part of the capital that is ever at stake."""
 SMALLEST_GAP = 0.005
@@ -81,9 +80,11 @@ def capital(units: Units, bound: float, gap: float) -> Doubles:
     lowest = units.largest * (units.reach + abs(bound)) + rest
     ceiling = MOST / np.maximum(lowest, _TINY)
     least = max(gap, SMALLEST_GAP * units.reach) * mean_size
+    # Shrunk towards no gap, or the first values would be believed too much.
+    estimate = np.maximum(before / (counts + 1.0), 0.0)
     logs = []
-    for multiple, share in zip(GAPS, SHARES, strict=True):
-        wanted = least * multiple * scale
+    for beyond, share in zip((least, 2.0 * least, estimate), SHARES, strict=True):
+        wanted = beyond * scale
         stake = np.minimum(wanted / (variance + wanted**2), ceiling)
         logs.append(np.cumsum(np.log1p(stake * excess)) + math.log(share))
     total: Doubles = np.logaddexp.reduce(np.stack(logs), axis=0)
