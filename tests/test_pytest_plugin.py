@@ -9,6 +9,7 @@ import subprocess
 import sys
 import sysconfig
 import venv
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,6 +18,7 @@ import vlbench
 from tests.support.cli import ROOT
 from vlbench.gate.baseline import write_baseline
 from vlbench.gate.results import read_scored
+from vlbench.testing import pytest_plugin
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,6 +99,16 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (site,) = (folder / "venv" / "lib").glob("python*/site-packages")
     (site / "parent.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
     return interpreter
+
+
+@pytest.mark.parametrize(("given", "folder"), [("data", True), ("hf:org/name", False), ("missing", False)])
+def test_a_folder_of_data_is_sought_from_the_root(tmp_path: Path, given: str, folder: bool) -> None:
+    """Pytest may be started from any folder of the project."""
+    (tmp_path / "data").mkdir()
+    ini = {"vlbench_data": given, "vlbench_limit": "", "vlbench_output": "out"}
+    config = SimpleNamespace(getini=ini.__getitem__, rootpath=tmp_path)
+    request = SimpleNamespace(config=config, node=SimpleNamespace(iter_markers=lambda _: []))
+    assert pytest_plugin._settings(request)["data"] == (str(tmp_path / "data") if folder else given)
 
 
 @pytest.mark.slow

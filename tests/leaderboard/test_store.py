@@ -237,6 +237,8 @@ def test_results_of_earlier_writers_lack_nothing_that_matters() -> None:
         (("created",), None),
         (("command",), "vlbench run"),
         (("settings",), [1]),
+        (("settings", "task_arguments"), "meteor=off"),
+        (("settings", "task_arguments"), {"meteor": 1}),
         (("cost", "samples_per_second"), "fast"),
         (("cost", "samples_per_second"), float("nan")),
         (("model", "parameters"), "many"),

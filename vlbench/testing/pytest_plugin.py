@@ -62,7 +62,9 @@ class Evaluated:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Declare the ini options."""
-    parser.addini("vlbench_data", "Data of vlbench_run, as vlbench run --data has it.", default="")
+    parser.addini(
+        "vlbench_data", "Data of vlbench_run, as vlbench run --data has it; a folder from pytest's root.", default=""
+    )
     parser.addini("vlbench_limit", "Only the first N samples of each task.", default="")
     parser.addini("vlbench_output", "Folder of results and journals, from pytest's root.", default="vlbench-results")
 
@@ -96,7 +98,9 @@ def _settings(request: pytest.FixtureRequest) -> dict[str, Any]:
     ini = request.config.getini
     given: dict[str, Any] = {"output": ini("vlbench_output")}
     if ini("vlbench_data"):
-        given["data"] = ini("vlbench_data")
+        # A folder is sought from pytest's root, as the output is; hubs and shards have names of their own.
+        folder = request.config.rootpath / ini("vlbench_data")
+        given["data"] = str(folder) if folder.is_dir() else ini("vlbench_data")
     if ini("vlbench_limit"):
         text = ini("vlbench_limit")
         if not text.isdecimal() or int(text) < 1:
