@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from vlbench.cli.app import run_app
+from vlbench.data.scenes.cache import ensure
 from vlbench.errors import UsageError
 from vlbench.runner.ray_crew import connect, import_ray
 
@@ -87,3 +88,26 @@ def test_ray(cluster: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().err.splitlines()[-1] == (
         f"vlbench: Fragile.embed_images failed: FileExistsError: [Errno 17] File exists: '{asleep}'"
     )
+
+
+@pytest.mark.slow
+def test_actors_and_a_single_process_share_one_cache(
+    cluster: None, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who fills it and who reads it makes no difference, and no answer is computed again."""
+    scenes = ensure()
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / scenes.name).symlink_to(scenes)
+    monkeypatch.setenv("VLBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("VLBENCH_CACHE_SIZE", "1GiB")
+    counted, outcomes = [], []
+    for name, more in (("filled", ON_RAY), ("local", ()), ("ray", ON_RAY)):
+        given = ["run", "--tasks", "coco_retrieval", "--limit", "6", "--bootstrap", "0", "--device", "cpu", "--json"]
+        assert run_app([*given, "--output", str(tmp_path / name), *more]) == 0
+        said = capsys.readouterr().out
+        cost = json.loads(said)[0]["cost"]
+        counted.append((cost["requests_computed"], cost["requests_cached"]))
+        outcomes.append(_outcome(tmp_path / name, said))
+    computed = counted[0][0]
+    assert counted == [(computed, 0), (0, computed), (0, computed)] and computed > 0
+    assert outcomes[0] == outcomes[1] == outcomes[2]
