@@ -79,6 +79,25 @@ def test_queries_are_ranked_a_few_at_a_time_and_corpora_are_refused(
     assert "--early-stop is for --model" in capsys.readouterr().err
 
 
+def test_of_images_with_many_samples_a_share_is_seen_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Six questions of a picture are taken as too many: two of each come first, then the pictures whole."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("VLBENCH_DATA", raising=False)
+    monkeypatch.setattr("vlbench.stats.draws.MOST_SAMPLES", 2)
+    assert run_app(["run", *PLUGIN, "--tasks", "vqa", "--limit", "300", "--output", "out"]) == 0
+    assert run_app(["baseline", "write", "out"]) == 0
+    found = {}
+    for most in ("0.3", "0.001"):
+        capsys.readouterr()
+        code = run_app(["check", *PLUGIN, "--early-stop", *LIMIT, "--output", "early", "--json", "--max-drop", most])
+        (check,) = json.loads(capsys.readouterr().out)["checks"]
+        found[most] = (code, check["verdict"], check["seen"])
+    assert found["0.3"][:2] == (0, "pass") and found["0.3"][2] <= 100
+    assert found["0.001"] == (5, "inconclusive", 300)
+
+
 WRITER = """
 import os
 import vlbench
