@@ -41,6 +41,17 @@ class Line:
     regressed: float
     passed: float
     median: float
+    images: float
+    """Median share of the images that those samples lie on."""
+
+
+HEADS = "at max_drop: regressed (upper bound), passed   unchanged: passed, samples"
+
+
+def shown(alarm: Line, same: Line, runs: int) -> str:
+    """Return the columns below ``HEADS``."""
+    wrong = f"{alarm.regressed:6.1%} ({wilson(alarm.regressed, runs)[1]:.1%}) {alarm.passed:6.1%}"
+    return f"{wrong:>43} {same.passed:18.1%} {same.median:8.0%}"
 
 
 @dataclass(frozen=True)
@@ -76,8 +87,8 @@ class Drops:
     images: np.ndarray
     reach: float = 1.0
 
-    def checked(self, estimand: str, max_drop: float, random: np.random.Generator) -> tuple[int, float]:
-        """Return the verdict (0 regressed, 1 passed, -1 none) and the share of samples that it took."""
+    def checked(self, estimand: str, max_drop: float, random: np.random.Generator) -> tuple[int, float, float]:
+        """Return the verdict (0 regressed, 1 passed, -1 none) and the shares of samples and images that it took."""
         seen = np.zeros(len(self.values), dtype=bool)
         for way in passes(self.images, estimand == "benchmark", random):
             units = way.units(self.values, np.ones(len(self.values)), self.reach, way.count)
@@ -85,21 +96,23 @@ class Drops:
             first = [first_look(units, sign, max_drop, ALPHA * way.share, ends) for sign in TURN]
             seen[way.seen(min(*first, way.count))] = True
             if min(first) <= way.count:
-                return int(np.argmin(first)), float(seen.mean())
-        return -1, 1.0
+                images = len(np.unique(self.images[seen])) / len(np.unique(self.images))
+                return int(np.argmin(first)), float(seen.mean()), images
+        return -1, 1.0, 1.0
 
 
 def first_look(units: Units, sign: float, max_drop: float, alpha: float, ends: np.ndarray) -> int:
     """Return the number of draws at the first look that finds the bet won; more than there are if none does."""
-    turned = Units(sign * units.sums, units.sizes, units.reach, units.largest, units.images, units.samples)
+    turned = Units(sign * units.sums, units.sizes, units.reach, units.largest, units.draws, units.samples)
     won = np.flatnonzero(capital(turned, sign * max_drop, max_drop) >= -np.log(alpha))
     return int(ends[np.searchsorted(ends, won[0] + 1)]) if len(won) else len(units.sums) + 1
 
 
-def line(checks: Iterable[tuple[int, float]]) -> Line:
-    """Return shares and median of the outcomes of checks."""
-    verdicts, taken = (np.array(column) for column in zip(*checks, strict=True))
-    return Line(float((verdicts == 0).mean()), float((verdicts == 1).mean()), float(np.median(taken)))
+def line(checks: Iterable[tuple[int, float, float]]) -> Line:
+    """Return shares and medians of the outcomes of checks."""
+    verdicts, taken, images = (np.array(column) for column in zip(*checks, strict=True))
+    shares = [float((verdicts == verdict).mean()) for verdict in (0, 1)]
+    return Line(*shares, float(np.median(taken)), float(np.median(images)))
 
 
 def simulate(pair: Pair, estimand: str, runs: int, seed: int = 0, samples: int = SAMPLES) -> Line:
@@ -164,7 +177,7 @@ def replay(drops: Drops, estimand: str, runs: int, drop: float, max_drop: float)
     """
     random, chance = np.random.default_rng(0), chance_of(drops, drop)
 
-    def checked() -> tuple[int, float]:
+    def checked() -> tuple[int, float, float]:
         if estimand == "population":
             return turned(redrawn(drops, random), chance, random).checked(estimand, max_drop, random)
         now = turned(drops, chance, random)
@@ -176,14 +189,11 @@ def replay(drops: Drops, estimand: str, runs: int, drop: float, max_drop: float)
 def show_results(drops: Drops, about: str, estimands: Sequence[str], runs: int, max_drop: float) -> None:
     """Print a line for each estimand."""
     print(f"{about}, a drop of {drops.values.mean():.4f}; max_drop {max_drop}, alpha {ALPHA}, {runs} runs a line")
-    print("estimand    false alarms (upper bound)   unchanged: passed, samples   2.5 max_drop: found, samples")
+    print(f"estimand    {HEADS} (images)   2.5 max_drop: found, samples (images)")
     for estimand in estimands:
         alarm, same, worse = (replay(drops, estimand, runs, by * max_drop, max_drop) for by in (1.0, 0.0, 2.5))
-        print(
-            f"{estimand:11} {alarm.regressed:14.1%} ({wilson(alarm.regressed, runs)[1]:.1%})"
-            f"{same.passed:23.1%} {same.median:7.0%} {worse.regressed:17.1%} {worse.median:7.0%}",
-            flush=True,
-        )
+        found = f"{worse.regressed:20.1%} {worse.median:8.0%} ({worse.images:.0%})"
+        print(f"{estimand:10} {shown(alarm, same, runs)} ({same.images:.0%}) {found}", flush=True)
 
 
 def main() -> None:
@@ -204,21 +214,16 @@ def main() -> None:
     runs, cluster = given.runs, (given.captions, given.alike)
     of = "" if given.captions == 1 else f", {given.captions} an image, alike in {given.alike:.0%} of them"
     print(f"{SAMPLES} samples{of}, max_drop {MAX_DROP}, alpha {ALPHA}, {runs} runs a line")
-    print("estimand    differ   false alarms (upper bound)   unchanged: passed, samples   5 points: found, samples")
+    print(f"estimand    differ   {HEADS}   5 points: found, samples")
     for estimand in estimands:
         for differing in DIFFERING:
-            alarm = simulate(Pair(MAX_DROP, max(differing, MAX_DROP), *cluster), estimand, runs).regressed
+            alarm = simulate(Pair(MAX_DROP, max(differing, MAX_DROP), *cluster), estimand, runs)
             same = simulate(Pair(0.0, differing, *cluster), estimand, runs)
             found = ""
             if differing >= 0.05:
                 worse = simulate(Pair(0.05, differing, *cluster), estimand, runs)
-                found = f"{worse.regressed:9.1%} {worse.median:7.0%}"
-            upper = wilson(alarm, runs)[1]
-            print(
-                f"{estimand:11} {differing:6.0%} {alarm:14.1%} ({upper:.1%})"
-                f"{same.passed:23.1%} {same.median:7.0%} {found:>25}",
-                flush=True,
-            )
+                found = f"{worse.regressed:17.1%} {worse.median:8.0%}"
+            print(f"{estimand:10} {differing:7.0%} {shown(alarm, same, runs)}{found}", flush=True)
 
 
 if __name__ == "__main__":

@@ -140,11 +140,23 @@ class Bench:
             seconds = {stage: 60 * self.options.minutes * share for stage, share in shares.items() if share}
             steps = {stage: max(1, round(n * self.speed(name, stage) / BATCH)) for stage, n in seconds.items()}
             found = self.ledger.add(key, minutes=self.options.minutes, threads=threads(), steps=steps)
-        if (found["minutes"], found["threads"]) != (self.options.minutes, threads()):
-            there = f"{found['minutes']:g} minutes on {found['threads']} threads"
+        if (found["minutes"], found.get("threads")) != (self.options.minutes, threads()):
+            there = f"{found['minutes']:g} minutes on {found.get('threads', 'all')} threads"
             sys.exit(f"{self.options.out} has rows of {there}; give the same --minutes and --jobs, or another --out")
         folder = self.options.work / f"{name}-{seed}"
         return {stage: self.training(row, stage, count, seed, folder) for stage, count in found["steps"].items()}
+
+    def measure_all(self, names: list[str], seeds: list[int]) -> None:
+        """Measure speeds one after another, then the rows, seed by seed: a call that breaks off has whole seeds."""
+        for name in names:
+            self.plan(name, seeds[0])
+        with ThreadPoolExecutor(self.options.jobs) as pool:
+            try:
+                for done in [pool.submit(self.measure, name, seed) for seed in seeds for name in names]:
+                    done.result()
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
 
     def measure(self, name: str, seed: int) -> None:
         """Train a row by a seed and evaluate it, unless the ledger has it."""
@@ -238,12 +250,13 @@ def report(ledger: Ledger, seeds: list[int], splits: list[str]) -> None:
     for split in splits:
         print(f"\nFusion, {split} scenes\n\n{table(ledger, FUSIONS, seeds, split, 'fusion')}")
         print(f"\nObjectives of pretraining, {split} scenes\n\n{table(ledger, ABLATION, seeds, split, 'objectives')}")
-    print(f"\nCommands by row, with OMP_NUM_THREADS={threads()} (other seeds differ in --seed and in the folder)")
+    print("\nCommands by row (other seeds differ in --seed and in the folder)")
     for name, row in ROWS.items():
+        plan = ledger.get(f"plan {name}") or {}
         keys = [f"score {name} {seeds[0]} {split}" for split in splits]
         commands = [shlex.join(part) for line in map(ledger.get, keys) if line for part in line["commands"]]
         if commands:
-            print(f"\n{row.title}:\n")
+            print(f"\n{row.title}, with OMP_NUM_THREADS={plan.get('threads')}:\n")
             print("\n".join(f"    {command}" for command in dict.fromkeys(commands)))
 
 
@@ -266,15 +279,11 @@ def main() -> None:
     if unknown:
         parser.error(f"unknown row {unknown[0]!r}; there are {', '.join(ROWS)}")
     bench = Bench(options)
-    os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // options.jobs))
-    # Speeds first, one after another. Seed by seed, so that an interrupted benchmark has all rows by the seeds it did.
+    if options.jobs < 1:
+        parser.error("--jobs is a whole number from 1")
+    os.environ["OMP_NUM_THREADS"] = str(max(1, len(os.sched_getaffinity(0)) // options.jobs))
     try:
-        for name in (name for name in ROWS if name in names):
-            bench.plan(name, seeds[0])
-        with ThreadPoolExecutor(options.jobs) as pool:
-            rows = [(name, seed) for seed in seeds for name in ROWS if name in names]
-            for done in [pool.submit(bench.measure, *row) for row in rows]:
-                done.result()
+        bench.measure_all([name for name in ROWS if name in names], seeds)
     except subprocess.CalledProcessError as error:
         sys.exit(f"the command above ended with {error.returncode}; the same call goes on from there")
     report(bench.ledger, seeds, options.splits.split(","))

@@ -101,10 +101,11 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return interpreter
 
 
-@pytest.mark.parametrize(("given", "folder"), [("data", True), ("hf:org/name", False), ("missing", False)])
+@pytest.mark.parametrize(
+    ("given", "folder"), [("data", True), ("hf:org/name", False), ("hub", False), ("/data", False)]
+)
 def test_a_folder_of_data_is_sought_from_the_root(tmp_path: Path, given: str, folder: bool) -> None:
     """Pytest may be started from any folder of the project."""
-    (tmp_path / "data").mkdir()
     ini = {"vlbench_data": given, "vlbench_limit": "", "vlbench_output": "out"}
     config = SimpleNamespace(getini=ini.__getitem__, rootpath=tmp_path)
     request = SimpleNamespace(config=config, node=SimpleNamespace(iter_markers=lambda _: []))

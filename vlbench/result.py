@@ -101,8 +101,9 @@ class Result:
             fields[name] = kind(**_plain_fields(kind, fields[name]))
         fields["metrics"] = {name: _metric(value) for name, value in fields["metrics"].items()}
         arguments = fields.get("settings", {}).get("task_arguments", {})
-        if not isinstance(arguments, dict) or not all(isinstance(value, str) for value in arguments.values()):
-            raise TypeError(f"settings.task_arguments is {arguments!r}, where texts by name are needed")
+        # Scripts may give numbers where the command line gives texts.
+        if not isinstance(arguments, dict) or not all(isinstance(v, str | int | float) for v in arguments.values()):
+            raise TypeError(f"settings.task_arguments is {arguments!r}, where values by name are needed")
         if fields["primary_metric"] not in fields["metrics"]:
             raise ValueError(f"the primary metric {fields['primary_metric']!r} is not among the metrics")
         return cls(**fields)

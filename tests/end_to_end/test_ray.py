@@ -91,7 +91,7 @@ def test_ray(cluster: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 
 
 @pytest.mark.slow
-def test_actors_and_a_single_process_share_one_cache(
+def test_runs_on_ray_and_in_one_process_share_one_cache(
     cluster: None, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who fills it and who reads it makes no difference, and no answer is computed again."""

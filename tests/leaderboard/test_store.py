@@ -73,7 +73,7 @@ def test_every_part_of_the_identity_makes_another_name() -> None:
 
 
 def test_settings_hash_as_they_are_stored(tmp_path: Path) -> None:
-    made = result(settings={"sizes": (1, 2), "task_arguments": {"meteor": "off"}})
+    made = result(settings={"sizes": (1, 2), "task_arguments": {"meteor": "off", "rerank": 5}})
     assert stem(read_result(write_result(tmp_path, made, ROWS))) == stem(made)
 
 
@@ -238,7 +238,7 @@ def test_results_of_earlier_writers_lack_nothing_that_matters() -> None:
         (("command",), "vlbench run"),
         (("settings",), [1]),
         (("settings", "task_arguments"), "meteor=off"),
-        (("settings", "task_arguments"), {"meteor": 1}),
+        (("settings", "task_arguments"), {"meteor": ["off"]}),
         (("cost", "samples_per_second"), "fast"),
         (("cost", "samples_per_second"), float("nan")),
         (("model", "parameters"), "many"),

@@ -39,6 +39,7 @@ def test_a_first_pass_takes_the_same_share_of_every_image(sizes: list[int], seed
         assert (np.abs(taken - wanted) < 1.0).all() and taken.max() <= first.largest == MOST_SAMPLES
         assert len(set(first.places.tolist())) == len(first.places)
         assert first.count == (taken > 0).sum()  # an image of which nothing is taken is no draw
+        assert len(set(zip(first.draws.tolist(), images[first.places].tolist(), strict=True))) == first.count
 
 
 def test_a_first_pass_leaves_the_mean_over_samples_what_it_is() -> None:
@@ -64,4 +65,4 @@ def test_of_a_benchmark_every_sample_is_a_draw(sizes: list[int], seed: int) -> N
     ends = way.looks(100)
     assert ends[-1] == len(images) and len(ends) <= 100 and sorted(set(ends)) == ends
     units = way.units(np.zeros(len(images)), np.ones(len(images)), 1.0, ends[0])
-    assert (units.images, units.samples, len(units.sums)) == (len(images), len(images), ends[0])
+    assert (units.draws, units.samples, len(units.sums)) == (len(images), len(images), ends[0])

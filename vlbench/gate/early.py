@@ -24,7 +24,7 @@ from vlbench.runner.lock import exclusive
 from vlbench.runner.rounds import Execution
 from vlbench.runner.scoring import batch_sizes
 from vlbench.stats.betting import exceeds, falls_below, interval
-from vlbench.stats.compare import refuse_other_signature
+from vlbench.stats.compare import paired_rows, refuse_other_signature
 from vlbench.stats.draws import passes
 from vlbench.stats.drop import Drop, drop_sign, metric_value, reach
 from vlbench.types import content_key
@@ -47,7 +47,7 @@ LOOKS = 100
 
 @dataclass(frozen=True)
 class Followed:
-    """A task under way: what it is compared with, by which rule."""
+    """A task under way: what it is compared with, by which rule; ``kept`` has all rows in the order of the first."""
 
     run: TaskRun
     rule: Rule
@@ -127,8 +127,9 @@ def _followed(run: TaskRun, found: Baseline, rule: Rule, model: str) -> Followed
                 f"--early-stop cannot follow {metric} of {run.task.name}: it is no mean of scores of single samples"
             )
         _check_reach(there, metric)
-    rows = {against: run.task.followed(scored.rows, metric) for against, scored in kept.items()}
-    return Followed(run, rule, metric, {against: Scored(one.result, rows[against]) for against, one in kept.items()})
+    rows = [(scored.result, run.task.followed(scored.rows, metric)) for scored in kept.values()]
+    ordered = [Scored(result, paired_rows(rows[0], (result, own))) for result, own in rows]
+    return Followed(run, rule, metric, dict(zip(kept, ordered, strict=True)))
 
 
 def _scores(rows: Sequence[SampleRow], metric: str) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -164,9 +165,9 @@ def _follow(execution: Execution, followed: Followed, model: str, seed: int, max
             reason = f"{len(failed)} samples failed; the first: {failed[0].sample_id}: {failed[0].reason}"
             return undecidable(Verdict.FAILED, reason)
         for against in followed.kept.keys() - decided.keys():
-            verdict, drop = _look(followed, against, way, end, rows)
-            if verdict is not Verdict.INCONCLUSIVE or (way is ways[-1] and end == way.count):
-                decided[against] = _check(followed, against, model, verdict, len(rows), drop)
+            found = _look(followed.kept[against], followed, way, end, rows, last=way is ways[-1] and end == way.count)
+            if found is not None:
+                decided[against] = _check(followed, against, model, found[0], len(rows), found[1])
         if len(decided) == len(followed.kept):
             break
     return [decided[against] for against in followed.kept]
@@ -175,7 +176,7 @@ def _follow(execution: Execution, followed: Followed, model: str, seed: int, max
 def _answers(execution: Execution, followed: Followed, places: Sequence[int]) -> list[SampleRow]:
     if not places:
         return []
-    run, expected = followed.run, next(iter(followed.kept.values())).rows
+    run, (expected, *others) = followed.run, [kept.rows for kept in followed.kept.values()]
     rounds = run.task.rounds_of(run.dataset, run.protocol, followed.metric, places)
     try:
         rows = execution.drive([(run, rounds)])[run.task.name]
@@ -185,38 +186,45 @@ def _answers(execution: Execution, followed: Followed, places: Sequence[int]) ->
         raise NotComparable(f"the samples of {run.task.name} are not those of the baseline")
     metric = followed.metric
     if any(
-        metric in expected[place].scores and metric not in row.scores for row, place in zip(rows, places, strict=True)
+        metric in kept[place].scores and metric not in row.scores
+        for row, place in zip(rows, places, strict=True)
+        for kept in (expected, *others)
     ):
         raise UsageError(f"--early-stop cannot follow {metric} of {run.task.name}: it is not scored sample by sample")
     _check_reach(_scores([row for row in rows if metric in row.scores], metric), metric)
     return rows
 
 
-def _look(followed: Followed, against: str, way: Pass, end: int, rows: Mapping[int, SampleRow]) -> tuple[Verdict, Drop]:
-    """Judge the first ``end`` draws of a pass; ``rows`` has at least their samples, by place."""
-    kept, rule, metric = followed.kept[against], followed.rule, followed.metric
-    by_id = {row.sample_id: row for row in kept.rows}
-    places = way.seen(end)
-    now = [rows[place] for place in places.tolist()]
-    before, after = _scores([by_id[row.sample_id] for row in now], metric), _scores(now, metric)
-    there = ~np.isnan(before) & ~np.isnan(after)
-    drops, scored = np.zeros(len(kept.rows)), (~np.isnan(_scores(kept.rows, metric))).astype(np.float64)
-    drops[places] = np.where(there, drop_sign(kept.result, metric) * (after - before), 0.0)
-    scored[places] = there
-    units = way.units(drops, scored, reach(metric), end)
-    count = max(float(units.sizes.sum()), 1.0)
+def _look(
+    kept: Scored, followed: Followed, way: Pass, end: int, rows: Mapping[int, SampleRow], *, last: bool
+) -> tuple[Verdict, Drop] | None:
+    """Judge the first ``end`` draws of a pass, whose samples ``rows`` has by place; None while it is not certain."""
+    rule, metric, places = followed.rule, followed.metric, way.seen(end)
+    before, after = _scores(kept.rows, metric), _scores([rows[place] for place in places.tolist()], metric)
+    scored = ~np.isnan(before)
+    there = scored[places]
+    drops = np.zeros(len(before))
+    drops[places] = np.where(there, drop_sign(kept.result, metric) * (after - before[places]), 0.0)
+    units = way.units(drops, scored.astype(np.float64), reach(metric), end)
+    count = max(int(there.sum()), 1)
     value = float(units.sums.sum()) / count
-    means = float(before[there].sum()) / count, float(after[there].sum()) / count
+    means = float(before[places][there].sum()) / count, float(after[there].sum()) / count
     if way.whole and end == way.count:
         drop = Drop(*means, value, value, value)
         return judge(drop, rule.max_drop), drop
     alpha = rule.alpha * way.share
-    low, high = interval(units, alpha, rule.max_drop)
     if exceeds(units, rule.max_drop, alpha, rule.max_drop):
-        return Verdict.REGRESSED, Drop(*means, value, max(low, rule.max_drop), high)
-    if falls_below(units, rule.max_drop, alpha, rule.max_drop):
-        return Verdict.PASS, Drop(*means, value, low, min(high, rule.max_drop))
-    return Verdict.INCONCLUSIVE, Drop(*means, value, low, high)
+        verdict = Verdict.REGRESSED
+    elif falls_below(units, rule.max_drop, alpha, rule.max_drop):
+        verdict = Verdict.PASS
+    elif last:
+        verdict = Verdict.INCONCLUSIVE
+    else:
+        return None
+    low, high = interval(units, alpha, rule.max_drop)
+    low = max(low, rule.max_drop) if verdict is Verdict.REGRESSED else low
+    high = min(high, rule.max_drop) if verdict is Verdict.PASS else high
+    return verdict, Drop(*means, value, low, high)
 
 
 def _check(

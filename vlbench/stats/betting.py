@@ -1,9 +1,9 @@
-"""Sequential tests of a mean by betting: they may be looked at after every image, and stopped at any time.
+"""Sequential tests of a mean by betting: they may be looked at after every draw, and stopped at any time.
 
 A gambler bets against the hypothesis that the mean of bounded values is at most m. If it is true, the capital of any
 betting strategy is a non-negative supermartingale, and ever reaching 1/alpha has a chance of alpha at most (Ville 1939;
 Waudby-Smith and Ramdas, "Estimating means of bounded random variables by betting", JRSS B 2024, sections 4 and 5).
-Images drawn without replacement from N have, given those before them, the mean of what is left.
+Draws without replacement from N have, given those before them, the mean of what is left.
 
 The bet is what the capital grows fastest with if the mean lies ``gap`` beyond m and the variance is that of the values
 seen so far; the capital is spread over several gaps, since the true one is not known. One of them is learned.
@@ -31,10 +31,10 @@ _TINY = 1e-9
 
 @dataclass(frozen=True)
 class Units:
-    """Images in the order in which they are seen.
+    """Draws in the order in which they are seen: images, or single samples (``vlbench.stats.draws``).
 
-    ``sums`` (t,) are the drops of an image's samples added up, ``sizes`` (t,) their numbers. A drop lies between
-    -``reach`` and ``reach``; no image has more than ``largest`` samples. ``images`` is the number of all images and
+    ``sums`` (t,) are the drops of a draw's samples added up, ``sizes`` (t,) their numbers. A drop lies between
+    -``reach`` and ``reach``; no draw has more than ``largest`` samples. ``draws`` is the number of all draws and
     ``samples`` that of all samples, where they are drawn without replacement from a benchmark; otherwise None.
     """
 
@@ -42,7 +42,7 @@ class Units:
     sizes: Doubles
     reach: float
     largest: int
-    images: int | None = None
+    draws: int | None = None
     samples: int | None = None
 
 
@@ -53,23 +53,23 @@ def exceeds(units: Units, bound: float, alpha: float, gap: float) -> bool:
 
 def falls_below(units: Units, bound: float, alpha: float, gap: float) -> bool:
     """Tell whether the mean drop is shown to be less than ``bound`` by what was seen so far."""
-    turned = Units(-units.sums, units.sizes, units.reach, units.largest, units.images, units.samples)
+    turned = Units(-units.sums, units.sizes, units.reach, units.largest, units.draws, units.samples)
     return exceeds(turned, -bound, alpha, gap)
 
 
 def capital(units: Units, bound: float, gap: float) -> Doubles:
-    """Return the logarithm of the capital after each image (t,), betting that the mean is more than ``bound``."""
+    """Return the logarithm of the capital after each draw (t,), betting that the mean is more than ``bound``."""
     values = units.sums - bound * units.sizes
     seen = len(values)
     before = np.concatenate(([0.0], np.cumsum(values)[:-1])) if seen else values
-    if units.images is None:
+    if units.draws is None:
         rest, scale = np.zeros(seen), np.ones(seen)
-        # Of the images before each and a made-up one: a bet that knew of later ones would be none.
+        # Of the draws before each and a made-up one: a bet that knew of later ones would be none.
         mean_size = np.cumsum(np.concatenate(([units.largest], units.sizes)))[:seen] / (1.0 + np.arange(seen))
     else:
-        left = units.images - np.arange(seen, dtype=np.float64)
-        rest, scale = -before / left, units.images / left
-        mean_size = np.full(seen, (units.samples or units.images) / units.images)
+        left = units.draws - np.arange(seen, dtype=np.float64)
+        rest, scale = -before / left, units.draws / left
+        mean_size = np.full(seen, (units.samples or units.draws) / units.draws)
     excess = values - rest
     counts = np.arange(seen, dtype=np.float64)
     # The spread of what came before; one made-up value of a fifth of the range keeps the first bets small.
@@ -93,7 +93,7 @@ def capital(units: Units, bound: float, gap: float) -> Doubles:
 
 def interval(units: Units, alpha: float, gap: float, steps: int = 24) -> tuple[float, float]:
     """Return bounds of the mean drop, each missed with a chance of ``alpha`` at most however often one looks."""
-    turned = Units(-units.sums, units.sizes, units.reach, units.largest, units.images, units.samples)
+    turned = Units(-units.sums, units.sizes, units.reach, units.largest, units.draws, units.samples)
     return _lower(units, alpha, gap, steps), -_lower(turned, alpha, gap, steps)
 
 

@@ -6,7 +6,8 @@ random order of them is a draw without replacement, whichever images they lie on
 A bet must survive the worst that one draw can bring, so that a few images with many samples make all bets small. Where
 there are such, a first pass takes the same share of every image's samples, which leaves the mean over samples of the
 population what it is and an image at most ``MOST_SAMPLES``. A second pass takes the images whole. Each has its part of
-alpha, so that together they are wrong with a chance of alpha at most (the union bound).
+alpha, so that together they are wrong with a chance of alpha at most (the union bound). The population is taken to have
+no image with more samples than the largest that is here.
 """
 
 from __future__ import annotations

@@ -98,9 +98,10 @@ def _settings(request: pytest.FixtureRequest) -> dict[str, Any]:
     ini = request.config.getini
     given: dict[str, Any] = {"output": ini("vlbench_output")}
     if ini("vlbench_data"):
-        # A folder is sought from pytest's root, as the output is; hubs and shards have names of their own.
-        folder = request.config.rootpath / ini("vlbench_data")
-        given["data"] = str(folder) if folder.is_dir() else ini("vlbench_data")
+        # A folder is sought from pytest's root, as the output is; other data have a colon in their names, or one word.
+        data = ini("vlbench_data")
+        named = ":" in data or data in ("scenes", "hub")
+        given["data"] = data if named else str(request.config.rootpath / data)
     if ini("vlbench_limit"):
         text = ini("vlbench_limit")
         if not text.isdecimal() or int(text) < 1:
