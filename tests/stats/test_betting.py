@@ -18,12 +18,12 @@ def ones(values: list[float], **more: int) -> Units:
     return Units(np.array(values), np.ones(len(values)), 1.0, 1, **more)
 
 
-def test_the_first_bet_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One gap of 0.1 against a made-up variance of 0.04: 0.1 / (0.04 + 0.01) = 2, cut to 0.9 / (1 + 0)."""
-    monkeypatch.setattr(betting, "SHARES", (1.0, 1e-300, 1e-300))
-    assert capital(ones([1.0]), 0.0, 0.1).tolist() == pytest.approx([math.log(1.9)])
-    # The second: variance (0.04 + 0) / 2 about the one value seen, 0.1 / 0.03 again cut; a value of -1 leaves a tenth.
-    assert capital(ones([1.0, -1.0]), 0.0, 0.1).tolist() == pytest.approx([math.log(1.9), math.log(0.19)])
+def test_the_first_bets_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gap of 0.1 against a made-up variance of 2 · 0.1: 0.1 / (0.2 + 0.01) = 10 / 21 is bet."""
+    monkeypatch.setattr(betting, "SHARES", (1.0, 1e-300))
+    assert capital(ones([1.0]), 0.0, 0.1).tolist() == pytest.approx([math.log(31 / 21)])
+    # The second: 30 made-up values of 0.2 and one of 0 about itself are 6 / 31; 0.1 / (6 / 31 + 0.01) = 310 / 631.
+    assert capital(ones([1.0, -1.0]), 0.0, 0.1)[1] == pytest.approx(math.log(31 / 21 * (1 - 310 / 631)))
 
 
 def test_equal_models_pass_and_a_collapse_is_found() -> None:

@@ -6,7 +6,7 @@ Waudby-Smith and Ramdas, "Estimating means of bounded random variables by bettin
 Draws without replacement from N have, given those before them, the mean of what is left.
 
 The bet is what the capital grows fastest with if the mean lies ``gap`` beyond m and the variance is that of the values
-seen so far; the capital is spread over several gaps, since the true one is not known. One of them is learned.
+seen so far. A small part of the capital is bet for the gap that was seen so far, since the true one is not known.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ import numpy as np
 if TYPE_CHECKING:
     from vlbench.stats.estimators import Doubles
 
-SHARES = (0.85, 0.1, 0.05)
-"""Of the capital: bet for the smallest gap that is worth finding, for twice that, and for the gap seen so far."""
+SHARES = (0.95, 0.05)
+"""Of the capital: bet for the smallest gap that is worth finding, and for the gap seen so far."""
+MADE_UP = 30
+"""Values that are made up before the first, so that a few draws on which nothing differs are no reason to bet high."""
 MOST = 0.9
 """The largest part of the capital that is ever at stake."""
 SMALLEST_GAP = 0.005
@@ -72,18 +74,18 @@ def capital(units: Units, bound: float, gap: float) -> Doubles:
         mean_size = np.full(seen, (units.samples or units.draws) / units.draws)
     excess = values - rest
     counts = np.arange(seen, dtype=np.float64)
-    # The spread of what came before; one made-up value of a fifth of the range keeps the first bets small.
-    prior = (0.2 * units.reach * units.largest) ** 2
+    least = max(gap, SMALLEST_GAP * units.reach) * mean_size
+    # The spread of what came before, and of made-up values: it would put half of the capital at stake.
+    prior = 2.0 * least * units.reach * units.largest
     squares = np.concatenate(([0.0], np.cumsum(values**2)[:-1])) if seen else values
     mean = np.divide(before, counts, out=np.zeros(seen), where=counts > 0)
-    variance = (prior + np.maximum(squares - counts * mean**2, 0.0)) / (counts + 1.0)
+    variance = (MADE_UP * prior + np.maximum(squares - counts * mean**2, 0.0)) / (counts + MADE_UP)
     lowest = units.largest * (units.reach + abs(bound)) + rest
     ceiling = MOST / np.maximum(lowest, _TINY)
-    least = max(gap, SMALLEST_GAP * units.reach) * mean_size
     # Shrunk towards no gap, or the first values would be believed too much.
     estimate = np.maximum(before / (counts + 1.0), 0.0)
     logs = []
-    for beyond, share in zip((least, 2.0 * least, estimate), SHARES, strict=True):
+    for beyond, share in zip((least, estimate), SHARES, strict=True):
         wanted = beyond * scale
         stake = np.minimum(wanted / (variance + wanted**2), ceiling)
         logs.append(np.cumsum(np.log1p(stake * excess)) + math.log(share))
