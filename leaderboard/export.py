@@ -18,7 +18,6 @@ from vlbench.leaderboard.references import beside
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from vlbench.leaderboard.groups import Entry, Group
     from vlbench.leaderboard.references import Reference
@@ -222,12 +221,12 @@ def _escape(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]<>|~#&!])", r"\\\1", printable(text))
 
 
-def write_parquet(groups: Sequence[Group], path: Path) -> None:
-    """Write the rows of ``to_csv`` with numbers as numbers; what a row lacks is null."""
+def to_parquet(groups: Sequence[Group]) -> bytes:
+    """Return the rows of ``to_csv`` as a Parquet file, with numbers as numbers; what a row lacks is null."""
     import pandas as pd
 
     rows = [row for _, found in to_rows(groups) for row in found]
-    pd.DataFrame(rows, columns=list(CSV_COLUMNS)).to_parquet(path, index=False)
+    return bytes(pd.DataFrame(rows, columns=list(CSV_COLUMNS)).to_parquet(index=False))
 
 
 def to_model_index(results: Sequence[Result]) -> str:

@@ -56,10 +56,12 @@ class SiteServer(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, folder: Path, port: int, images: Mapping[str, ImageRef]) -> None:
-        """Bind to this machine alone; raises ``UsageError`` where the port is taken. Port 0 takes a free one."""
+        """Bind to this machine alone; raises ``UsageError`` where the port is taken, or none. 0 takes a free one."""
         import functools
 
         self.images = images
+        if not 0 <= port <= 65535:
+            raise UsageError(f"--port {port} is no port; give a number from 0 (a free one) to 65535")
         try:
             super().__init__((HOST, port), functools.partial(_Handler, directory=str(folder)))
         except OSError as error:

@@ -106,7 +106,7 @@ def _refusals(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        raise DataError(f"cannot write {path} ({reason}); make room, or choose another --output") from error
+        raise DataError(f"cannot write {path} ({reason}); make room, or choose another place") from error
 
 
 def load_results(paths: Path | Sequence[Path]) -> list[Result]:

@@ -71,6 +71,9 @@ def test_worse(vlbench_run):
     assert len(run.results) == 1
     run.assert_no_regression("baselines/", max_failures=40)
 
+def test_unknown(vlbench_run):
+    vlbench_run("no-such-model", "vcr", **GIVEN)
+
 @pytest.mark.vlbench(limitt=40)
 def test_misspelt(vlbench_run):
     pass
@@ -137,7 +140,8 @@ def test_a_fresh_project(tmp_path: Path, python: Path, monkeypatch: pytest.Monke
         text=True,
         check=False,
     )
-    assert re.search("1 failed, 6 passed, 1 error in", done.stdout), done.stdout + done.stderr
+    assert re.search("2 failed, 6 passed, 1 error in", done.stdout), done.stdout + done.stderr
     assert "vcr: regressed: " in done.stdout and "which is shown to exceed 0" in done.stdout
+    assert "vlbench: unknown model 'no-such-model'" in done.stdout and "vlbench/plugins.py" not in done.stdout
     assert "the marker vlbench takes limit and seed by name, not limitt" in done.stdout
     assert sum(map(int, calls.read_text().split())) == once

@@ -28,7 +28,7 @@ function resultSection(result) {
     h("p", {}, `Place ${result.place} of ${result.group.results} in `, taskLink(result.group.id, "its table"), result.best ? ", among the best" : "", ". ", h("a", { href: `samples.html?group=${result.group.id}&result=${result.id}` }, "Browse its samples"), "."),
     Object.keys(result.marks).length ? h("ul", { class: "notes" }, Object.entries(result.marks).map(([mark, text]) => h("li", {}, h("span", { class: "marks" }, mark), " ", text))) : null,
     h("h3", {}, "How to reproduce"), h("pre", { tabindex: "0" }, command), copy,
-    h("details", {}, h("summary", {}, `${result.metrics.length} metrics`), makeTable({ caption: `Metrics of ${result.group.task}`, columns, rows: result.metrics }).node),
+    h("details", {}, h("summary", {}, `${result.metrics.length} ${result.metrics.length === 1 ? "metric" : "metrics"}`), makeTable({ caption: `Metrics of ${result.group.task}`, columns, rows: result.metrics }).node),
     h("details", {}, h("summary", {}, "Provenance, cost and environment"),
       facts([["Signature", h("code", {}, result.group.signature)], ["Made", result.created], ["Samples", `${result.samples.attempted} attempted, ${result.samples.failed} failed`], ["Prompt", result.prompt],
         ...result.samples.failures.map((line) => ["Failure", line]), ...result.notes.map((line) => ["Note", line]),

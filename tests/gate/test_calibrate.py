@@ -53,6 +53,9 @@ def test_rules_as_text() -> None:
     assert tomllib.loads(text)["check"]["a.b"]["max_drop"] == 0.0
     assert "# not run: dtype bfloat16: no" in text
     assert "# a.b: no run scored otherwise than the first, max_drop is 0;" in text and "# vqa: no run" not in text
+    # A rule that is there is not written twice: a table that stands twice is no TOML.
+    there = tomllib.loads(to_toml(Calibration(rules, repeats, {}), ["vqa"]) + "[check.vqa]\nmax_drop = 0.5\n")["check"]
+    assert there["vqa"] == {"max_drop": 0.5} and there["a.b"]["max_drop"] == 0.0
     # By the population, images that were not drawn keep the bounds apart where nothing moved.
     still = (Repeat("vqa", "seed 1", "accuracy", Drop(0.5, 0.5, 0.0, -0.03, 0.03)),)
     text = to_toml(Calibration({"vqa": Rule("accuracy", 0.03)}, still, {}))

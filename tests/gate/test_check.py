@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 
-from tests.support.cli import ROOT, vlbench
+from tests.support.cli import ROOT, here, vlbench
 from tests.support.results import TASK as CAPTIONS
 from tests.support.results import result
 from vlbench.cli.app import run_app
@@ -135,6 +135,7 @@ def test_rules_come_from_the_file(tmp_path: Path) -> None:
         ('[check]\nestimand = "all"', "estimand 'all' is none of population, benchmark"),
         ("[check]\nmetric = 1", "metric 1 is not a text"),
         ("check = 1", "check is not a table"),
+        ("[chek.vqa]\nmax_drop = 0.5", r"unknown table \[chek\]; did you mean 'check'\?"),
     ):
         file.write_text(text)
         with pytest.raises(UsageError, match=line):
@@ -165,18 +166,26 @@ def test_the_verbs_with_every_form_of_the_report(tmp_path: Path) -> None:
     suite = ElementTree.fromstring((tmp_path / "j.xml").read_text())[0]
     assert suite.attrib["failures"] == "1" and suite[0][0].tag == "failure"
     assert re.search("shown to exceed 2 points", suite[0][0].attrib["message"])
+    plugin = ROOT / "tests" / "support" / "colours.py"
+    model = ("--model", "colours", "--plugin", plugin, "--tasks", "vcr", "--output", tmp_path / "none")
+    done = here("check", *where, *model)
+    assert done.code == 3 and "there is no baseline of vcr" in done.out and not (tmp_path / "none").exists(), done.err
     for arguments, line in (
         ((), "give results to check, or --model M"),
         ((bad, "--metric", "acuracy"), "no metric 'acuracy'; did you mean 'accuracy'?"),
         ((bad, "--alpha", "2"), "alpha 2.0 is not a number between"),
         ((bad, "--baseline", tmp_path / "none"), "there is no baseline in"),
+        ((bad, "--model", "colours"), "give no results"),
+        ((bad, "--limit", "5"), "--limit is for --model: results that are there were made without it"),
+        ((bad, "--max-failures", "-1"), "Invalid value for '--max-failures'"),
+        ((bad, "--tasks", "vqaa"), "unknown task 'vqaa'; did you mean 'vqa'"),
         ((bad, "--tasks", "vcr", "--json"), None),
     ):
-        done = vlbench("check", *where, *arguments)
+        done = here("check", *where, *arguments)
         if line is None:
-            assert done.returncode == 4 and "no result of vcr was given" in done.stdout, done.stderr
+            assert done.code == 4 and "no result of vcr was given" in done.out, done.err
         else:
-            assert done.returncode == 2 and line in done.stderr, done.stderr
+            assert done.code == 2 and line in done.err, done.err
 
 
 def test_any_damage_of_a_baseline_file_is_one_line(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import pytest
 from tests.support import layouts
 from tests.support.cli import ROOT
 from vlbench.cli.app import run_app
+from vlbench.gate.baseline import Scored, find_baselines, update_baseline, write_baseline
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,7 +55,26 @@ def test_stops_when_the_verdict_is_certain(
     code, other = check("--limit", "20")
     assert code == 3 and "limit (300 against 20)" in other["reason"]
     code, unknown = check("--metric", "q_to_ar", "--tasks", "vqa")
-    assert code == 2 and "there is no baseline of vqa" in unknown["error"]
+    assert code == 3 and "there is no baseline of vqa" in unknown["reason"]
+
+
+def test_an_anchor_is_followed_too_whatever_the_order_of_its_rows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows were paired by place for the count of scores, which bets depend on."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("VLBENCH_DATA", raising=False)
+    assert run_app(["run", *PLUGIN, "--tasks", "vcr", "--limit", "300", "--output", "out"]) == 0
+    assert run_app(["baseline", "write", "out"]) == 0
+    kept = find_baselines(tmp_path / "baselines")["vcr"].baseline
+    anchor = Scored(dataclasses.replace(kept.result, run_id="earlier"), list(kept.rows)[::-1])
+    write_baseline(tmp_path / "baselines", anchor, force=True)
+    update_baseline(tmp_path / "baselines", kept)
+    capsys.readouterr()
+    assert run_app(["check", *PLUGIN, "--early-stop", *LIMIT, "--output", "early", "--json", "--max-drop", "0.1"]) == 0
+    checks = json.loads(capsys.readouterr().out)["checks"]
+    assert [check["against"] for check in checks] == ["baseline", "anchor"]
+    assert checks[0] == {**checks[1], "against": "baseline"} and checks[0]["seen"] < 300
 
 
 def test_queries_are_ranked_a_few_at_a_time_and_corpora_are_refused(

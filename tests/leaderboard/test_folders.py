@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from tests.support.cli import ROOT, vlbench
+from tests.support.cli import ROOT, here, vlbench
 from tests.support.results import result
-from vlbench.leaderboard.export import CSV_COLUMNS, write_parquet
+from vlbench.leaderboard.export import CSV_COLUMNS, to_parquet
 from vlbench.leaderboard.groups import group_results
 from vlbench.leaderboard.merge import merge
 from vlbench.leaderboard.store import load_results, samples_path, write_result
@@ -98,9 +98,24 @@ def test_the_verbs_through_the_command_line(tmp_path: Path) -> None:
     assert "<title>Overview · Ours &amp; theirs</title>" in (tmp_path / "site" / "index.html").read_text()
 
 
+def test_mistakes_are_one_clear_line(tmp_path: Path) -> None:
+    """They were told as faults of vlbench."""
+    _write(tmp_path / "a", "one")
+    (tmp_path / "file").touch()
+    for form in ("csv", "parquet"):
+        new = tmp_path / "new" / form
+        assert here("leaderboard", "export", tmp_path / "a", "--format", form, "--output", new).code == 0
+        assert new.stat().st_size > 100
+        done = here("leaderboard", "export", tmp_path / "a", "--format", form, "--output", tmp_path / "file" / "x")
+        assert done.code == 2 and "cannot write" in done.err and "choose another place" in done.err
+    for port in ("99999", "-5"):
+        done = here("leaderboard", "serve", tmp_path / "a", "--port", port)
+        assert done.code == 2 and f"--port {port} is no port" in done.err
+
+
 def test_parquet_has_the_rows_of_the_csv(tmp_path: Path) -> None:
     groups = group_results([result({"CIDEr": 1.25, "SPICE": None})])
-    write_parquet(groups, tmp_path / "all.parquet")
+    (tmp_path / "all.parquet").write_bytes(to_parquet(groups))
     table = pq.read_table(tmp_path / "all.parquet")
     assert tuple(table.column_names) == CSV_COLUMNS and table["value"].to_pylist() == [1.25, None]
 

@@ -98,7 +98,7 @@ def test_a_file_that_grows_too_large_is_one_clear_error(tmp_path: Path) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
     try:
-        with pytest.raises(DataError, match="cannot write .* make room, or choose another --output"):
+        with pytest.raises(DataError, match="cannot write .* make room, or choose another place"):
             write_result(tmp_path, result(), rows)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

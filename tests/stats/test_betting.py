@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
-import sys
 
 import numpy as np
 import pytest
 
 from tests.support.cli import ROOT
+from tests.support.files import load_file
 from vlbench.stats import betting
 from vlbench.stats.betting import Units, capital, exceeds, falls_below, interval
 
@@ -51,16 +50,12 @@ def test_false_alarms_and_savings(estimand: str) -> None:
 
     Five captions of an image that fare alike are one draw, and must not count as five.
     """
-    spec = importlib.util.spec_from_file_location("early_stop", ROOT / "benchmarks" / "early_stop.py")
-    assert spec is not None and spec.loader is not None
-    script = importlib.util.module_from_spec(spec)
-    sys.modules["early_stop"] = script
-    spec.loader.exec_module(script)
+    script = load_file(ROOT / "benchmarks" / "early_stop.py")
     pair = script.Pair
     at_the_limit = script.simulate(pair(0.02, 0.1), estimand, 100, seed=1)
     assert at_the_limit.regressed <= 0.11 and at_the_limit.passed <= 0.11
     assert script.simulate(pair(0.05, 0.1), estimand, 60, seed=1).median <= 0.16
-    assert script.simulate(pair(0.0, 0.1), estimand, 300, seed=1).median <= 0.34
+    assert script.simulate(pair(0.0, 0.1), estimand, 300, seed=1).median <= 0.3
     for captions, alike in ((5, 0.0), (5, 1.0), (12, 0.5)):
         assert script.simulate(pair(0.02, 0.1, captions, alike), estimand, 100, seed=1).regressed <= 0.11
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.cli import vlbench
+from tests.support.cli import here, vlbench
 from tests.support.results import result
 from vlbench.cli.app import run_app
 from vlbench.errors import NotComparable, UsageError
@@ -182,3 +182,18 @@ def test_the_verb(tmp_path: Path) -> None:
     done = vlbench("compare", files[0], other)
     assert (done.returncode, done.stdout) == (3, "") and "limit (none against 5)" in done.stderr
     assert vlbench("compare", "old", "nwe", "--results", tmp_path).returncode == 2
+    done = here("compare", *files, "--markdown", "out.md")
+    assert done.code == 2 and "--markdown prints to standard output; give no out.md, but > out.md" in done.err
+
+
+def test_one_task_of_another_signature_is_refused_beside_others(tmp_path: Path) -> None:
+    """It was left out without a word, and the rest compared."""
+    for name, scores, cut in (("old", FIRST, ""), ("new", SECOND, "|limit:5")):
+        made, rows = model(name, scores)
+        write_result(tmp_path / name, made, rows)
+        task = dataclasses.replace(made.task, name="okvqa")
+        write_result(tmp_path / name, dataclasses.replace(made, task=task, signature=f"okvqa|{cut}"), rows)
+    done = here("compare", tmp_path / "old", tmp_path / "new")
+    assert (done.code, done.out) == (3, "") and "okvqa: old and new differ in limit" in done.err
+    done = here("compare", tmp_path / "old", tmp_path / "new", "--task", "vqa")
+    assert done.code == 0 and "6 samples differ" in done.out, done.err

@@ -15,6 +15,7 @@ from vlbench.errors import DataError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from vlbench.gate.baseline import Baseline
     from vlbench.gate.rules import Rules
     from vlbench.gate.verdict import Check
     from vlbench.plugins import Plugins
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 CONFIG = Path("vlbench.toml")
 SUMMARY = "GITHUB_STEP_SUMMARY"
+ALL = "all"
+OF_MODEL = ("model_arg", "task_arg", "data", "split", "limit", "batch_size", "dtype", "device", "seed", "output")
 
 Calibrate = Annotated[bool, typer.Option("--calibrate", help="Print a rule that --model passes against itself.")]
 Results = Annotated[list[Path] | None, typer.Argument(metavar="RESULT…", help="Result files or folders of them.")]
@@ -82,6 +85,7 @@ def _wrote(path: Path) -> None:
 
 
 def check(
+    context: typer.Context,
     results: Results = None,
     baseline: BaselineOption = Path("baselines"),
     config: Annotated[Path | None, typer.Option(metavar="FILE", help="Rules; default: vlbench.toml if here.")] = None,
@@ -89,7 +93,7 @@ def check(
     max_drop: Annotated[float | None, typer.Option(help="Drop that is tolerated, in place of the rule's.")] = None,
     alpha: Annotated[float | None, typer.Option(help="Chance of a wrong verdict, in place of the rule's.")] = None,
     estimand: Annotated[str | None, typer.Option(metavar="population|benchmark", help="What the drop is of.")] = None,
-    max_failures: Annotated[int, typer.Option(help="Failed samples that are tolerated.")] = 0,
+    max_failures: Annotated[int, typer.Option(min=0, help="Failed samples that are tolerated.")] = 0,
     junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write JUnit XML.")] = None,
     markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="Write Markdown.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
@@ -112,21 +116,22 @@ def check(
     """Tell whether results, or a model, got worse than the baseline: exit codes 0, 1, 3, 4, 5 (docs/ci.md)."""
     from vlbench.cli.run import key_values, run_options
     from vlbench.gate.baseline import find_baselines
-    from vlbench.gate.early import check_early
-    from vlbench.gate.results import evaluated, of_tasks
-    from vlbench.gate.verdict import check_metrics, check_results
+    from vlbench.gate.results import of_tasks
+    from vlbench.gate.verdict import check_results
     from vlbench.plugins import load_plugins
     from vlbench.runner.progress import StderrReporter
 
-    _refuse(model, results, {"--early-stop": early_stop, "--calibrate": calibrate}, junit or markdown)
+    _refuse(context, {"--early-stop": early_stop, "--calibrate": calibrate}, junit or markdown)
     rules = _rules(config).override(metric=metric, max_drop=max_drop, alpha=alpha, estimand=estimand)
     baselines = {} if calibrate else find_baselines(baseline)
     named = None if tasks is None else [name.strip() for name in tasks.split(",") if name.strip()]
     wanted = named or list(rules.tasks)
+    plugins = load_plugins(plugin or ())
     if model is None:
         scored = of_tasks(results or [], wanted, baselines)
+        for task in (task for task, found in scored.items() if isinstance(found, str) and task not in baselines):
+            plugins.task(task)  # a name that no task has is a slip, and no result that is missing
         return _report(check_results(scored, baselines, rules, max_failures), junit, markdown, as_json)
-    plugins = load_plugins(plugin or ())
     wanted = wanted or list(baselines)
     given: dict[str, Any] = {"split": split, "limit": limit, "device": device, "seed": seed, "output": output}
     given["model_arguments"] = key_values(model_arg, model, [model])
@@ -134,18 +139,51 @@ def check(
     reporter = StderrReporter()
     if calibrate:
         return _calibrate(model, wanted, options, plugins, reporter, rules, as_json)
+    checks = _of_model(model, wanted, options, plugins, reporter, baselines, rules, max_failures, early_stop)
+    _report(checks, junit, markdown, as_json)
+
+
+def _of_model(
+    model: str,
+    wanted: Sequence[str],
+    options: RunOptions,
+    plugins: Plugins,
+    reporter: Reporter,
+    baselines: Mapping[str, Baseline],
+    rules: Rules,
+    max_failures: int,
+    early_stop: bool,
+) -> list[Check]:
+    """Evaluate ``model`` on what has a baseline; that a task has none is said before, and costs no evaluation."""
+    from vlbench.gate.early import check_early
+    from vlbench.gate.results import evaluated
+    from vlbench.gate.verdict import check_metrics, check_results, no_baseline
+
+    missing = [task for task in wanted if task not in baselines and task != ALL]
+    for task in missing:
+        plugins.task(task)
+    checks = [no_baseline(task, baselines, rules) for task in missing]
+    tasks = [task for task in wanted if task not in missing]
+    if not tasks:
+        return checks
     if early_stop:
-        checks = check_early(model, wanted, options, plugins, reporter, baselines, rules, max_failures)
-        return _report(checks, junit, markdown, as_json)
-    check_metrics({task: found.baseline for task, found in baselines.items() if task in wanted}, rules)
-    evaluation = evaluated(model, wanted, options, plugins, reporter, baselines)
-    _report(check_results(evaluation, baselines, rules, max_failures), junit, markdown, as_json)
+        tasks = list(baselines) if ALL in tasks else tasks
+        return checks + check_early(model, tasks, options, plugins, reporter, baselines, rules, max_failures)
+    check_metrics({task: found.baseline for task, found in baselines.items() if task in tasks}, rules)
+    evaluation = evaluated(model, tasks, options, plugins, reporter, baselines)
+    return checks + check_results(evaluation, baselines, rules, max_failures)
 
 
-def _refuse(model: str | None, results: Sequence[Path] | None, modes: Mapping[str, bool], report: Path | None) -> None:
+def _refuse(context: typer.Context, modes: Mapping[str, bool], report: Path | None) -> None:
     chosen = [name for name, wanted in modes.items() if wanted]
-    if (model is None) == (not results):
+    model, results = context.params["model"], context.params["results"]
+    if model is None and not results:
         raise UsageError("give results to check, or --model M to evaluate one first")
+    if model is not None and results:
+        raise UsageError(f"--model evaluates {model} first: give no results ({results[0]}) beside it, or no --model")
+    given = [name for name in OF_MODEL if str(context.get_parameter_source(name)).endswith("COMMANDLINE")]
+    if given and model is None:
+        raise UsageError(f"--{given[0].replace('_', '-')} is for --model: results that are there were made without it")
     if chosen and model is None:
         raise UsageError(f"{chosen[0]} is for --model: results that are there have nothing left to save or to repeat")
     if len(chosen) > 1:
@@ -172,7 +210,7 @@ def _calibrate(
     # Apart from the results of checks, of which a folder has one a task.
     apart = dataclasses.replace(options, output=options.output / "calibrate")
     found = calibrate(model, tasks, apart, plugins, reporter, rules)
-    sys.stdout.write((to_json if as_json else to_toml)(found))
+    sys.stdout.write(to_json(found) if as_json else to_toml(found, rules.tasks))
 
 
 def _rules(config: Path | None) -> Rules:

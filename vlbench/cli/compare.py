@@ -44,6 +44,8 @@ def compare(
 
     if min(flips, bootstrap) < 0:
         raise UsageError("--flips and --bootstrap take whole numbers from 0")
+    if markdown and models[-1].endswith(".md"):
+        raise UsageError(f"--markdown prints to standard output; give no {models[-1]}, but > {models[-1]}")
     if as_json and markdown:
         raise UsageError("--json and --markdown exclude each other")
     slices = [name.strip() for name in (by or "").split(",") if name.strip()]
@@ -121,15 +123,18 @@ def _find(what: str, folder: Path) -> Found:
 
 
 def _pairs(first: Found, second: Found, one: str, two: str) -> list[tuple[tuple[Path, Result], tuple[Path, Result]]]:
-    """Return the results to compare, one pair a signature; raises where there is none, or more than one of either."""
+    """Return the results to compare, one pair a signature; raises where there is more than one of either.
+
+    Raises ``NotComparable`` where there is none, and for a task that both have and that they share no signature of.
+    """
     from vlbench.stats.compare import refuse_other_signature
 
-    shared = [s for s in dict.fromkeys(r.signature for _, r in first) if s in {r.signature for _, r in second}]
+    shared = {s: r.task.name for _, r in first for s in (r.signature,) if s in {r.signature for _, r in second}}
+    for _, result in first:
+        for _, other in second:
+            if result.task.name == other.task.name and other.task.name not in shared.values():
+                refuse_other_signature(result, other)
     if not shared:
-        for _, result in first:
-            for _, other in second:
-                if result.task.name == other.task.name:
-                    refuse_other_signature(result, other)
         raise NotComparable(f"{one} and {two} have no task in common")
     return [(_only(first, signature, one), _only(second, signature, two)) for signature in shared]
 

@@ -158,9 +158,9 @@ def export(
     model: Annotated[str | None, typer.Option(help="Only this model; model-index needs one.")] = None,
 ) -> None:
     """Export results: every metric as CSV or Parquet, tables as Markdown, a model card's model-index as YAML."""
-    from vlbench.leaderboard.export import to_csv, to_markdown, to_model_index, write_parquet
+    from vlbench.leaderboard.export import to_csv, to_markdown, to_model_index, to_parquet
     from vlbench.leaderboard.groups import group_results, in_order
-    from vlbench.leaderboard.store import load_results
+    from vlbench.leaderboard.store import load_results, write_file
     from vlbench.leaderboard.table import write_text
     from vlbench.plugins import nearest
 
@@ -177,7 +177,7 @@ def export(
         raise UsageError(f"a model card is of one model; give --model (there are: {', '.join(names)})")
     groups = group_results(results)
     if form == "parquet" and output is not None:
-        write_parquet(groups, output)
+        write_file(output, to_parquet(groups))
         return
     text = {
         "csv": lambda: to_csv(groups),
@@ -187,7 +187,7 @@ def export(
     if output is None:
         write_text(text)
     else:
-        output.write_text(text, encoding="utf-8")
+        write_file(output, text.encode())
 
 
 def _folders(folder: list[Path] | None) -> list[Path]:

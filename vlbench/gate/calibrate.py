@@ -23,7 +23,7 @@ from vlbench.leaderboard.groups import printable
 from vlbench.runner.devices import pick_devices
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Container, Iterator, Mapping, Sequence
 
     from vlbench.gate.baseline import Scored
     from vlbench.gate.rules import Rule, Rules
@@ -135,8 +135,11 @@ def rounded_up(value: float) -> float:
     return round(math.ceil(round(value * step, 9)) / step, max(digits, 0))
 
 
-def to_toml(found: Calibration) -> str:
-    """Return the rules as ``vlbench.toml`` has them, below comments with the runs that they rest on."""
+def to_toml(found: Calibration, there: Container[str] = ()) -> str:
+    """Return the rules as ``vlbench.toml`` has them, below comments with the runs that they rest on.
+
+    Rules of tasks that are ``there`` already are comments too: TOML has a table once.
+    """
     rows = [_cells(repeat) for repeat in found.repeats]
     lines = [f"# {line}".rstrip() for line in text_table(HEADINGS, rows).splitlines()]
     lines += [f"# not run: {changed}: {printable(reason)}" for changed, reason in found.skipped.items()]
@@ -146,8 +149,11 @@ def to_toml(found: Calibration) -> str:
             why = "what these samples cannot tell from no drop" if rule.max_drop else "0"
             lines.append(f"# {printable(task)}: no run scored otherwise than the first, max_drop is {why};")
             lines.append("# allow what you would not call a loss")
-        lines += [f"[check.{name}]", f"metric = {json.dumps(rule.metric)}", f"max_drop = {rule.max_drop!r}"]
-        lines += [f"alpha = {rule.alpha!r}", f"estimand = {json.dumps(rule.estimand)}"]
+        table = [f"[check.{name}]", f"metric = {json.dumps(rule.metric)}", f"max_drop = {rule.max_drop!r}"]
+        table += [f"alpha = {rule.alpha!r}", f"estimand = {json.dumps(rule.estimand)}"]
+        if task in there:
+            lines.append(f"# {printable(task)} has a rule already; in its place:")
+        lines += [f"# {line}" for line in table] if task in there else table
     return "\n".join([*lines, ""])
 
 

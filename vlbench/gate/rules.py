@@ -69,6 +69,9 @@ def read_rules(path: Path) -> Rules:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read as TOML ({error})") from error
+    for name in document:
+        if name != TABLE:
+            raise UsageError(f"{path}: unknown table [{name}]{nearest(name, [TABLE])} (there is: [{TABLE}])")
     table = document.get(TABLE, {})
     if not isinstance(table, dict):
         raise UsageError(f"{path}: {TABLE} is not a table")

@@ -83,13 +83,19 @@ def check_results(
         if isinstance(current, str):
             checks.append(Check(task, "baseline", rule.metric or "", rule, Verdict.FAILED, current))
         elif task not in baselines:
-            reason = f"there is no baseline of {task} (there are: {', '.join(baselines)})"
-            checks.append(Check(task, "baseline", rule.metric or "", rule, Verdict.NOT_COMPARABLE, reason))
+            checks.append(no_baseline(task, baselines, rules))
         else:
             found = baselines[task]
             pairs = [("baseline", found.baseline), *([("anchor", found.anchor)] if found.moved else [])]
             checks += [_check(against, kept, current, rule, max_failures) for against, kept in pairs]
     return checks
+
+
+def no_baseline(task: str, baselines: Mapping[str, Baseline], rules: Rules) -> Check:
+    """Return what comes of a task that has no baseline."""
+    rule = rules.of(task)
+    reason = f"there is no baseline of {task} (there are: {', '.join(baselines)})"
+    return Check(task, "baseline", rule.metric or "", rule, Verdict.NOT_COMPARABLE, reason)
 
 
 def _check(against: str, kept: Scored, current: Scored, rule: Rule, max_failures: int) -> Check:

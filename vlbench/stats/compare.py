@@ -87,7 +87,8 @@ def refuse_other_signature(first: Result, second: Result) -> None:
         if one.get(name) != two.get(name)
     ]
     if differ:
-        raise NotComparable(f"{first.model.name} and {second.model.name} differ in {', '.join(differ)}")
+        models = f"{first.model.name} and {second.model.name}"
+        raise NotComparable(f"{first.task.name}: {models} differ in {', '.join(differ)}")
 
 
 def _fields(signature: str) -> dict[str, str]:

@@ -11,13 +11,14 @@ and pytest; the harness comes with the first evaluation.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from vlbench.result import Result
@@ -53,11 +54,24 @@ class Evaluated:
         from vlbench.gate.rules import Rules, read_rules
         from vlbench.gate.verdict import Verdict, check_results, worst
 
-        known = read_rules(self.rules) if self.rules.exists() else Rules()
-        found = find_baselines(self.rules.parent / baselines)
-        checks = check_results(of_report(self.report, self.output, found), found, known.override(**rule), max_failures)
+        with _one_line():
+            known = (read_rules(self.rules) if self.rules.exists() else Rules()).override(**rule)
+            found = find_baselines(self.rules.parent / baselines)
+            checks = check_results(of_report(self.report, self.output, found), found, known, max_failures)
         if worst(checks) is not Verdict.PASS:
             pytest.fail(to_text(checks), pytrace=False)
+
+
+@contextlib.contextmanager
+def _one_line() -> Iterator[None]:
+    """Fail the test by what vlbench says of a model, data or rules, in place of a traceback through vlbench."""
+    __tracebackhide__ = True
+    from vlbench.errors import VlbenchError
+
+    try:
+        yield
+    except VlbenchError as error:
+        pytest.fail(f"vlbench: {error}", pytrace=False)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -89,7 +103,9 @@ def vlbench_run(request: pytest.FixtureRequest) -> Callable[..., Evaluated]:
 
         chosen = {**given, **options}
         chosen["output"] = root / chosen["output"]
-        return Evaluated(vlbench.run(model, tasks, **chosen), chosen["output"], root / "vlbench.toml")
+        with _one_line():
+            report = vlbench.run(model, tasks, **chosen)
+        return Evaluated(report, chosen["output"], root / "vlbench.toml")
 
     return run
 
