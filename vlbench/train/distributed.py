@@ -85,8 +85,11 @@ def over_ranks(loss: torch.Tensor, count: float) -> torch.Tensor | None:
     distributed.all_reduce(total)
     if not float(total):
         return None
-    # A mean over no row is NaN, and so would be its product with 0.
-    return loss * (count * ranks() / float(total)) if count else loss.new_zeros(())
+    if not count:
+        # A mean over no row is NaN, and so would be its product with 0. A constant would not do: in the backward pass
+        # the ranks with rows wait in ``gather`` for this one.
+        return 0.0 * loss.nan_to_num()
+    return loss * (count * ranks() / float(total))
 
 
 def averaged(losses: Mapping[str, torch.Tensor]) -> dict[str, float]:

@@ -28,7 +28,7 @@ from vlbench.train.tune import LEARNERS, TUNES, choose_weights
 from vlbench.types import LogLikelihood
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from vlbench.adapter import Adapter
@@ -109,6 +109,9 @@ def _learnable(adapter: Adapter, recipe: Recipe, tasks: Sequence[str], model: st
 class AdaptedModel(nn.Module):
     """An adapter's model with its objectives, in the form that ``fit`` takes."""
 
+    # The trainer asks for it where weights are missing, as of any model of transformers.
+    _keys_to_ignore_on_save = None
+
     def __init__(self, adapter: Adapter, recipe: Recipe) -> None:
         """Weigh objectives by the recipe."""
         super().__init__()
@@ -118,15 +121,17 @@ class AdaptedModel(nn.Module):
         self.losses: dict[str, float] = {}
 
     def state_dict(self, *args: Any, **kwargs: Any) -> Any:
-        """Return each weight once: safetensors refuses tied ones, and loading one of them loads the other."""
+        """Return each weight once: safetensors refuses tied ones."""
         state = super().state_dict(*args, **kwargs)
-        seen: set[int] = set()
-        for name in list(state):
-            place = state[name].data_ptr()
-            if place and place in seen:
-                del state[name]
-            seen.add(place)
+        for name in _tied(state):
+            del state[name]
         return state
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Load what ``state_dict`` returned; what is tied counts as given with the weight that it is tied to."""
+        tied = _tied(super().state_dict())
+        given = {name: state_dict[kept] for name, kept in tied.items() if kept in state_dict}
+        return super().load_state_dict({**given, **state_dict}, strict, assign)
 
     def gradient_checkpointing_enable(self, **_: Any) -> None:
         """Let the model of transformers compute the insides of its layers again in the backward pass."""
@@ -200,6 +205,15 @@ class AdaptedModel(nn.Module):
         return difference
 
 
+def _tied(state: Mapping[str, torch.Tensor]) -> dict[str, str]:
+    """Return the names whose weights lie where those of an earlier name do, with that name."""
+    first: dict[int, str] = {}
+    for name, weight in state.items():
+        if weight.data_ptr():
+            first.setdefault(weight.data_ptr(), name)
+    return {name: kept for name, weight in state.items() if (kept := first.get(weight.data_ptr(), name)) != name}
+
+
 @dataclasses.dataclass(frozen=True)
 class AdaptedCollator:
     """Makes the batch of a step with the adapter's own preparation of images and texts."""
@@ -227,7 +241,7 @@ class AdaptedCollator:
         return {
             "texts": [self.adapter.prepare_text(text) for _, text in told],
             "texts_image": torch.tensor([n for n, _ in told], dtype=torch.long),
-            "groups": torch.tensor(groups),
+            "groups": torch.tensor(groups, dtype=torch.long),
             "uniform": torch.tensor([draws[n].rng.random() for n, _ in told]),
         }
 

@@ -107,8 +107,7 @@ def finetune(
     if not set(source.trained_on) <= set(checkpoint.model.config.trained_on):
         checkpoint = adapt_words(checkpoint, list(sampled_texts(source)), say)
     model = checkpoint.model
-    if "tag" in recipe.objectives and not model.config.tags:
-        recipe = dataclasses.replace(recipe, objectives={k: v for k, v in recipe.objectives.items() if k != "tag"})
+    recipe = _tagging(recipe, model.config.tags, source, say)
     if "answer" in recipe.objectives:
         give_answers(model, _answers(source, recipe, say), recipe.seed)
     elif "vqa" in recipe.objectives and model.config.answers:
@@ -140,6 +139,18 @@ def _narrowed(recipe: Recipe, wanted: Sequence[str], beside: AbstractSet[str]) -
     weights = {name: weight for name, weight in recipe.objectives.items() if name in wanted or name in beside}
     missing = {name: 1.0 for name in wanted if name not in weights}
     return dataclasses.replace(recipe, objectives={**weights, **missing})
+
+
+def _tagging(recipe: Recipe, tags: Sequence[str], source: Source, say: Callable[[str], None]) -> Recipe:
+    """Return the recipe without the objective ``tag`` where the model's ``tags`` are true of no image of ``source``.
+
+    It would learn of every image that there is nothing on it.
+    """
+    if "tag" not in recipe.objectives or not set(tags).isdisjoint(_tags(source)):
+        return recipe
+    if tags:
+        say(f"tags are left out: none of the model's {len(tags)} tags is one of {source.name}")
+    return dataclasses.replace(recipe, objectives={k: v for k, v in recipe.objectives.items() if k != "tag"})
 
 
 def _taught(recipe: Recipe) -> Recipe:
