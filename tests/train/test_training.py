@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.support.cli import vlbench
+from tests.support.kills import killed_in_step
 from vlbench.errors import UsageError
 from vlbench.train.collate import Collator, Draws
 from vlbench.train.recipe import Recipe, available, objectives_of, parse_objectives, read_recipe
@@ -33,20 +34,11 @@ def _losses(folder: Path) -> list[dict[str, str]]:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(tmp_path: Path) -> None:
     recipe = _recipe(save_every=3)
     pretrain(None, recipe, tmp_path / "whole", device="cpu")
-    from vlbench.train import trainer
-
-    def killed(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(trainer._Log, "_flush", killed)
-        with pytest.raises(KeyboardInterrupt):
-            pretrain(None, recipe, tmp_path / "killed", device="cpu")
+    with killed_in_step(4):
+        pretrain(None, recipe, tmp_path / "killed", device="cpu")
     assert not (tmp_path / "killed" / "model.safetensors").exists()
     said: list[str] = []
     pretrain(None, recipe, tmp_path / "killed", device="cpu", say=said.append)

@@ -199,7 +199,8 @@ def _check(output: Path, save_dtype: str, device: str) -> None:
         raise UsageError(f"--save-dtype {save_dtype!r} is none of {', '.join(DTYPES)}")
     if device not in ("auto", "cpu", "cuda"):
         raise UsageError(f"--device {device!r} is none of auto, cpu, cuda")
-    if (output / "model.safetensors").exists():
+    # Weights beyond 50 GB are written in parts, with an index.
+    if any((output / name).exists() for name in ("model.safetensors", "model.safetensors.index.json")):
         raise DataError(f"{output} holds a finished checkpoint already; choose another --output")
 
 

@@ -6,6 +6,7 @@ over a rank's own rows has to weigh what its rows are of all (``over_ranks``). W
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -24,6 +25,11 @@ def ranks() -> int:
 def rank() -> int:
     """Return the number of this process among them."""
     return distributed.get_rank() if ranks() > 1 else 0
+
+
+def is_first() -> bool:
+    """Tell whether this is the one process, or the first of those that torchrun started; also before they meet."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 class _GatherRows(torch.autograd.Function):

@@ -18,6 +18,7 @@ from torch.nn import functional
 from vlbench.adapter import LoadOptions
 from vlbench.adapters.pretrained import padded
 from vlbench.errors import ModelError, UsageError
+from vlbench.models.checkpoint import written_whole
 from vlbench.train import objectives
 from vlbench.train.evaluation import Evaluation
 from vlbench.train.objectives import IGNORED
@@ -79,13 +80,24 @@ def finetune_external(
     torch.manual_seed(recipe.seed)
     adapter = resolved.load(LoadOptions(resolved.checkpoint, pick_device(device), "float32", seed=recipe.seed))
     recipe = dataclasses.replace(recipe, objectives=_learnable(adapter, recipe, tasks, model))
+    about = {"model": model, "weights": adapter.fingerprint(), "tasks": list(tasks), "tune": tune}
     finish = choose_weights(adapter.model, tune)
     wrapped = AdaptedModel(adapter, recipe)
     trained = sum(weight.numel() for weight in adapter.model.parameters() if weight.requires_grad)
     say(f"fine-tuning {trained / 1e6:.2f} M weights of {model} for {', '.join(tasks)} on {source.name}")
     evaluation = Evaluation(plan, lambda folder: save(adapter, folder), output, device) if plan else None
     collator = AdaptedCollator(adapter, recipe)
-    trainer = fit(wrapped.train(), source, collator, recipe, output, device=device, evaluation=evaluation, say=say)
+    trainer = fit(
+        wrapped.train(),
+        source,
+        collator,
+        recipe,
+        output,
+        device=device,
+        about=about,
+        evaluation=evaluation,
+        say=say,
+    )
     if trainer.is_world_process_zero():
         finish()
         adapter.model.cpu().eval().to(getattr(torch, dtype))
@@ -281,8 +293,9 @@ def save(adapter: Adapter, output: Path) -> None:
     from transformers import AutoImageProcessor, AutoTokenizer
 
     try:
-        adapter.model.save_pretrained(output)
-        for kind in (AutoImageProcessor, AutoTokenizer):
-            kind.from_pretrained(adapter.options.checkpoint).save_pretrained(output)
+        with written_whole(output) as folder:
+            adapter.model.save_pretrained(folder)
+            for kind in (AutoImageProcessor, AutoTokenizer):
+                kind.from_pretrained(adapter.options.checkpoint).save_pretrained(folder)
     except (OSError, ValueError) as error:
         raise ModelError(f"cannot save the model in {output} ({' '.join(str(error).split())[:200]})") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,14 +108,16 @@ class Recipe:
         wanted -= {name for turn, (name, n) in enumerate(self.every.items()) if step % n != turn % n}
         return tuple(name for name in OBJECTIVES if name in wanted)
 
+    def document(self) -> dict[str, Any]:
+        """Return the recipe in full, in the types that it has when it is read again."""
+        document: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        return document
+
     def save(self, path: Path) -> None:
         """Write the recipe as YAML, in full."""
         import yaml
 
-        document = {
-            key: list(value) if isinstance(value, tuple) else value for key, value in dataclasses.asdict(self).items()
-        }
-        path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+        path.write_text(yaml.safe_dump(self.document(), sort_keys=False), encoding="utf-8")
 
 
 def classifying(recipe: Recipe) -> Recipe:

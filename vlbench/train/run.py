@@ -84,6 +84,7 @@ def finetune(
 
     Raises ``UsageError`` for a task that nothing trains for, ``ModelError`` where ``start`` is no checkpoint.
     """
+    from vlbench.fingerprints import module_fingerprint
     from vlbench.models.checkpoint import load_checkpoint
     from vlbench.models.config import is_checkpoint
     from vlbench.train.trainer import train
@@ -96,6 +97,8 @@ def finetune(
     if not is_checkpoint(start):
         raise ModelError(f"{start} is not a checkpoint folder of a built-in model (vlbench pretrain makes one)")
     checkpoint = load_checkpoint(start)
+    about = {"model": str(start), "weights": module_fingerprint(checkpoint.model), "tasks": list(tasks)}
+    about["vqa_head"] = vqa_head
     fusion = checkpoint.model.config.fusion
     wanted = objectives_of(tasks, fusion)
     if vqa_head == "classify":
@@ -120,7 +123,7 @@ def finetune(
         trained_on=_union(model.config.trained_on, source.trained_on),
     )
     say(f"fine-tuning {start} for {', '.join(tasks)} on {source.name}, {len(source)} images")
-    train(checkpoint, source, recipe, output, dtype=dtype, device=device, plan=plan, say=say)
+    train(checkpoint, source, recipe, output, dtype=dtype, device=device, about=about, plan=plan, say=say)
 
 
 def _refuse_beginnings(recipe: Recipe) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
-import json
 import math
 import os
 import time
@@ -13,11 +11,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
-from vlbench.errors import DataError, EvaluationFailed, UsageError
+from vlbench.errors import EvaluationFailed, UsageError
 from vlbench.models.checkpoint import Checkpoint, save_checkpoint
 from vlbench.train.arguments import check_keys
 from vlbench.train.collate import Collator, Draws
+from vlbench.train.distributed import is_first
 from vlbench.train.evaluation import Evaluation, rows_up_to
+from vlbench.train.resume import STATE, begin
 from vlbench.train.step import TrainingModel
 
 if TYPE_CHECKING:
@@ -40,7 +40,6 @@ class Trainable(Protocol):
 
 
 LOG = "training_log.csv"
-STATE = "trainer"
 LOG_EVERY = 20
 
 
@@ -52,6 +51,7 @@ def train(
     *,
     dtype: str = "float32",
     device: str = "auto",
+    about: Mapping[str, Any] | None = None,
     plan: EvaluationPlan | None = None,
     teacher: Teacher | None = None,
     say: Callable[[str], None] = lambda _: None,
@@ -60,8 +60,9 @@ def train(
 
     Under torchrun each process takes its share of every batch, and the batches are those of one process. A run that was
     killed goes on from its last saved step when it is called again with the same arguments, and makes the same batches
-    as an undisturbed one. ``plan`` says what is evaluated meanwhile. Weights are saved as ``dtype``. Raises
-    ``DataError`` where the folder cannot be written, ``EvaluationFailed`` where the loss is no longer a number.
+    as an undisturbed one; ``about`` is what its arguments are beside the recipe and the data. ``plan`` says what is
+    evaluated meanwhile. Weights are saved as ``dtype``. Raises ``UsageError`` where the unfinished run in the folder is
+    another one, ``DataError`` where it cannot be written, ``EvaluationFailed`` where the loss is no longer a number.
     """
     scale = teacher.scale if teacher else 1.0
     wrapped = TrainingModel(checkpoint.model.train(), recipe.objectives, recipe.label_smoothing, scale)
@@ -71,7 +72,7 @@ def train(
         save_checkpoint(folder, checkpoint)
 
     evaluation = Evaluation(plan, save, output, device) if plan else None
-    trainer = fit(wrapped, source, collator, recipe, output, device=device, evaluation=evaluation, say=say)
+    trainer = fit(wrapped, source, collator, recipe, output, device=device, about=about, evaluation=evaluation, say=say)
     checkpoint.model.eval()
     if trainer.is_world_process_zero():
         save_checkpoint(output, Checkpoint(checkpoint.model.cpu(), checkpoint.tokenizer), getattr(torch, dtype))
@@ -85,17 +86,16 @@ def fit(
     output: Path,
     *,
     device: str,
+    about: Mapping[str, Any] | None = None,
     evaluation: Evaluation | None = None,
     say: Callable[[str], None],
 ) -> Trainer:
-    """Run the loop over the draws of ``source``; only its state, the recipe and the logs are written."""
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        if is_first():
-            recipe.save(output / "recipe.yaml")
-    except OSError as error:
-        raise DataError(f"cannot write {output} ({error.strerror}); choose another --output") from error
-    last = _last_complete(output / STATE)
+    """Run the loop over the draws of ``source``; only its state, the logs and what the run is begun with are written.
+
+    That is the recipe, the data, and ``about``: what else decides the weights, in JSON's types.
+    """
+    arguments = _arguments(recipe, output, device)
+    last = begin(output, recipe, {"data": source.name, "images": len(source), **(about or {})})
     if last is not None:
         say(f"going on from {last}")
     if evaluation is not None and is_first():
@@ -104,7 +104,7 @@ def fit(
     try:
         trainer = _KeyedTrainer(
             model=wrapped,
-            args=_arguments(recipe, output, device),
+            args=arguments,
             train_dataset=Draws(source, recipe),
             data_collator=collator,
             callbacks=[_Log(output / LOG, recipe, wrapped, say), *([_Due(evaluation)] if evaluation else [])],
@@ -121,23 +121,6 @@ def fit(
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=last)
     return trainer
-
-
-def is_first() -> bool:
-    """Tell whether this is the one process, or the first of those that torchrun started."""
-    return os.environ.get("RANK", "0") == "0"
-
-
-def _last_complete(folder: Path) -> str | None:
-    """Return the last checkpoint that was written to its end: the trainer writes ``trainer_state.json`` last.
-
-    A process that was killed while it saved leaves a later one without, from which nothing could go on.
-    """
-    complete: dict[int, str] = {}
-    for path in folder.glob("checkpoint-*/trainer_state.json"):
-        with contextlib.suppress(ValueError):
-            complete[int(json.loads(path.read_text(encoding="utf-8"))["global_step"])] = str(path.parent)
-    return complete[max(complete)] if complete else None
 
 
 def _arguments(recipe: Recipe, output: Path, device: str) -> TrainingArguments:
@@ -259,7 +242,9 @@ class _Log(TrainerCallback):
         if self._first is None:
             self._first, self._started = state.global_step, time.monotonic()
         self._gather(state.global_step)
-        if is_first() and (state.global_step % LOG_EVERY == 0 or state.global_step == self._recipe.steps):
+        # Also where it is saved: the means since then are all that a run that goes on from there can know.
+        due = any(state.global_step % every == 0 for every in (LOG_EVERY, self._recipe.save_every))
+        if due or state.global_step == self._recipe.steps:
             self._flush(state.global_step, kwargs["lr_scheduler"].get_last_lr()[0])
         self._step_ended = time.monotonic()
 
@@ -280,6 +265,8 @@ class _Log(TrainerCallback):
     def _flush(self, step: int, rate: float) -> None:
         means: Mapping[str, float] = {name: sum(values) / len(values) for name, values in self._sums.items()}
         self._sums = {}
+        if not is_first():
+            return
         elapsed = max(time.monotonic() - self._started, 1e-9)
         speed = (step - (self._first or 0)) * self._recipe.batch_size / elapsed
         self._append(
