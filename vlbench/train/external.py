@@ -72,7 +72,7 @@ def finetune_external(
     if plan is not None and tune == "lora":
         raise UsageError("--eval-tasks needs --tune full or head: additions of lora are merged only at the end")
     recipe = dataclasses.replace(recipe, objectives={name: recipe.objectives.get(name, 1.0) for name in wanted})
-    source = open_source(data, recipe)
+    source = open_source(data, recipe, tasks)
     start = model
     if names_pair(model):
         start = f"vision_encoder_decoder:{begin_pair(model, source, recipe.seed, output / 'start')}"

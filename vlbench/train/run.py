@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from vlbench.errors import ModelError, UsageError
 from vlbench.plugins import nearest
 from vlbench.train.answers import HEADS, give_answers, learn_answers, take_answers
-from vlbench.train.recipe import classifying, learnable, objectives_of
+from vlbench.train.recipe import captions_for, classifying, learnable, objectives_of
+from vlbench.train.values import whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -91,9 +92,10 @@ def finetune(
     from vlbench.train.words import adapt_words
 
     _refuse_beginnings(recipe)
-    objectives_of(tasks)
     if vqa_head not in HEADS:
         raise UsageError(f"--vqa-head {vqa_head!r} is none of {', '.join(HEADS)}")
+    if "vqa" not in objectives_of(tasks) and vqa_head != "generate":
+        raise UsageError(f"--vqa-head {vqa_head} is for the task vqa, which --task does not name")
     if not is_checkpoint(start):
         raise ModelError(f"{start} is not a checkpoint folder of a built-in model (vlbench pretrain makes one)")
     checkpoint = load_checkpoint(start)
@@ -106,7 +108,7 @@ def finetune(
         wanted = tuple("answer" if name == "vqa" else name for name in wanted)
     captioned = data is None or bool({"itc", "itm", "caption"} & set(wanted))
     recipe = _narrowed(recipe, wanted, {"tag", "mlm"} & set(learnable(fusion)) if captioned else set())
-    source = open_source(data, recipe)
+    source = open_source(data, recipe, tasks)
     if not set(source.trained_on) <= set(checkpoint.model.config.trained_on):
         checkpoint = adapt_words(checkpoint, list(sampled_texts(source)), say)
     model = checkpoint.model
@@ -165,8 +167,8 @@ def _taught(recipe: Recipe) -> Recipe:
     return recipe
 
 
-def open_source(data: Path | str | None, recipe: Recipe) -> Source:
-    """Return the training examples of ``data``, or of scenes."""
+def open_source(data: Path | str | None, recipe: Recipe, tasks: Sequence[str] = ()) -> Source:
+    """Return the training examples of ``data``, or of scenes, that ``tasks`` of fine-tuning learn from."""
     from vlbench.data.roots import open_root
     from vlbench.train.examples import FolderSource, ScenesSource
     from vlbench.train.shards import ShardSource, shards_in
@@ -175,7 +177,7 @@ def open_source(data: Path | str | None, recipe: Recipe) -> Source:
         return ScenesSource(recipe.scenes)
     if shards := shards_in(data):
         return ShardSource(shards, tuple(recipe.objectives))
-    source = FolderSource(open_root(data), tuple(recipe.objectives))
+    source = FolderSource(open_root(data), tuple(recipe.objectives), captions_for(tasks))
     if not len(source):
         raise UsageError(f"{data} holds no training images for {', '.join(recipe.objectives)}")
     return source
@@ -200,7 +202,7 @@ def new_checkpoint(source: Source, recipe: Recipe, say: Callable[[str], None] = 
             f"unknown fusion {recipe.fusion!r}{nearest(recipe.fusion, FUSIONS)}; one of {', '.join(FUSIONS)}"
         )
     towers = Towers.of(recipe)
-    vocabulary = int(wanted.pop("vocabulary", 1024))
+    vocabulary = whole("model.vocabulary", wanted.pop("vocabulary", 1024))
     tokenizer = towers.tokenizer or TextTokenizer.train(sampled_texts(source), vocabulary)
     tags = _tags(source) if "tag" in recipe.objectives else ()
     answers = _answers(source, recipe, say) if "answer" in recipe.objectives else ()
@@ -211,22 +213,22 @@ def new_checkpoint(source: Source, recipe: Recipe, say: Callable[[str], None] = 
         raise UsageError(f"the recipe's model has an unknown key {unknown[0]!r}; there are {', '.join(sorted(known))}")
     lists = {key: tuple(value) for key, value in wanted.items() if isinstance(value, list)}
     sizes = towers.fitted({**SIZES[size], **wanted, **lists})
-    layers = (int(sizes[f"{part}_layers"]) for part in ("vision", "text", "fusion"))
     settings = {
         **sizes,
-        **layers_by_fusion(recipe.fusion, *layers),
         "vocabulary": len(tokenizer),
         "tags": tags,
         "answers": answers,
         "objectives": tuple(recipe.objectives),
         "trained_on": _union(source.trained_on, towers.trained_on),
     }
-    try:
-        config = ModelConfig(**settings)
-    except ValueError as error:
-        raise UsageError(f"the recipe's model cannot be: {error}") from error
     torch.manual_seed(recipe.seed)
-    model = VisionLanguageModel(config)
+    try:
+        # First of all: what follows counts with its numbers.
+        ModelConfig(**settings)
+        layers = (sizes[f"{part}_layers"] for part in ("vision", "text", "fusion"))
+        model = VisionLanguageModel(ModelConfig(**{**settings, **layers_by_fusion(recipe.fusion, *layers)}))
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise UsageError(f"the recipe's model cannot be: {' '.join(str(error).split())}") from error
     towers.install(model, say)
     return Checkpoint(model, tokenizer)
 

@@ -13,10 +13,12 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from vlbench.errors import EvaluationFailed, UsageError
 from vlbench.models.checkpoint import Checkpoint, save_checkpoint
+from vlbench.runner.devices import check_gpu
 from vlbench.train.arguments import check_keys
 from vlbench.train.collate import Collator, Draws
 from vlbench.train.distributed import is_first
 from vlbench.train.evaluation import Evaluation, rows_up_to
+from vlbench.train.recipe import COMPARING
 from vlbench.train.resume import STATE, begin
 from vlbench.train.step import TrainingModel
 
@@ -124,21 +126,14 @@ def fit(
 
 
 def _arguments(recipe: Recipe, output: Path, device: str) -> TrainingArguments:
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    check_gpu(device)
     check_keys(list(recipe.trainer))
-    parts = recipe.trainer.get("gradient_accumulation_steps", 1)
-    if not isinstance(parts, int) or parts < 1:
-        raise UsageError(f"gradient_accumulation_steps is {parts}; it takes a whole number from 1")
-    if recipe.batch_size % (processes * parts):
-        shares = f"{parts} accumulated parts" if processes == 1 else f"{processes} processes"
-        shares += f" of {parts} accumulated parts each" if processes > 1 and parts > 1 else ""
-        raise UsageError(f"{shares} cannot share batches of {recipe.batch_size}; take another --batch-size")
     cpu = device == "cpu" or (device == "auto" and not torch.cuda.is_available())
     reports = recipe.trainer.get("report_to", "none") not in ("none", ["none"], [])
     own: dict[str, Any] = {
         "output_dir": str(output / STATE),
         "max_steps": recipe.steps,
-        "per_device_train_batch_size": recipe.batch_size // (processes * parts),
+        "per_device_train_batch_size": _share(recipe),
         "learning_rate": recipe.learning_rate,
         "lr_scheduler_type": "cosine",
         "warmup_steps": math.ceil(recipe.warmup * recipe.steps),
@@ -165,6 +160,25 @@ def _arguments(recipe: Recipe, output: Path, device: str) -> TrainingArguments:
         return TrainingArguments(**{**own, **recipe.trainer})
     except (ValueError, TypeError, ImportError, OSError) as error:
         raise UsageError(f"the trainer refuses its arguments: {' '.join(str(error).split())}") from error
+
+
+def _share(recipe: Recipe) -> int:
+    """Return the images of a batch that one process has at once; raises ``UsageError`` for shares that cannot be."""
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    parts = recipe.trainer.get("gradient_accumulation_steps", 1)
+    if not isinstance(parts, int) or parts < 1:
+        raise UsageError(f"gradient_accumulation_steps is {parts}; it takes a whole number from 1")
+    if recipe.batch_size % (processes * parts):
+        shares = f"{parts} accumulated parts" if processes == 1 else f"{processes} processes"
+        shares += f" of {parts} accumulated parts each" if processes > 1 and parts > 1 else ""
+        raise UsageError(f"{shares} cannot share batches of {recipe.batch_size}; take another --batch-size")
+    contrast = [name for name in COMPARING if name in recipe.objectives]
+    if contrast and recipe.batch_size // parts < 2:
+        raise UsageError(
+            f"{', '.join(contrast)}: the images of a batch are compared, and one alone teaches nothing; take "
+            f"--batch-size {2 * parts} or more"
+        )
+    return recipe.batch_size // (processes * parts)
 
 
 class _KeyedTrainer(Trainer):
@@ -222,7 +236,7 @@ class _Log(TrainerCallback):
         self._started = time.monotonic()
         self._step_ended = self._started
         self._first: int | None = None
-        self._names = [name for name, weight in recipe.objectives.items() if weight > 0]
+        self._names = list(recipe.objectives)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Begin the log; of a run that goes on keep the rows up to its checkpoint, since later steps are made again."""
