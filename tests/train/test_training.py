@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +13,7 @@ from safetensors.torch import load_file
 from tests.support.cli import here, vlbench
 from tests.support.kills import killed_in_step
 from tests.support.layouts import write
+from vlbench.cli.app import run_app
 from vlbench.errors import UsageError
 from vlbench.train.collate import Collator, Draws
 from vlbench.train.recipe import Recipe, available, objectives_of, parse_objectives, read_recipe
@@ -174,6 +176,30 @@ def test_options_that_would_do_nothing_are_refused_before_training(tmp_path: Pat
     )
     done = here(*line.split(), "--recipe", tmp_path / "recipe.yaml", "--device", "cpu", "--output", tmp_path / "made")
     assert done.code == 2 and message in done.err and done.err.count("\n") == done.err.count("pretraining") + 1
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("terminal", [True, False])
+def test_steps_are_a_bar_on_a_terminal_and_plain_lines_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, terminal: bool
+) -> None:
+    (tmp_path / "recipe.yaml").write_text(
+        "{objectives: {tag: 1}, scenes: 4, steps: 2, batch_size: 2, "
+        "model: {size: nano, vocabulary: 400, image_size: 32}}"
+    )
+    shown = _Terminal() if terminal else io.StringIO()
+    monkeypatch.setattr("sys.stderr", shown)
+    monkeypatch.setenv("TERM", "xterm")
+    line = ["pretrain", "--recipe", tmp_path / "recipe.yaml", "--device", "cpu", "--output", tmp_path / "made"]
+    assert run_app(list(map(str, line))) == 0
+    text = shown.getvalue()
+    assert "step 2/2  tag " in text and "checkpoint in" in text
+    assert ("\x1b[" in text and "steps" in text) == terminal
 
 
 def test_a_gpu_that_is_not_there_is_not_replaced_by_the_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

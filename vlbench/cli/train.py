@@ -98,8 +98,9 @@ def pretrain(
     chosen = _recipe(recipe, objectives, steps, batch_size, learning_rate, seed, trainer_arg, start)
     _check(output, save_dtype, device)
     plan = _plan(eval_tasks, data, eval_data, eval_every, eval_limit)
-    train(data_root(data), chosen, output, dtype=save_dtype, device=device, plan=plan, say=_say)
-    _say(f"checkpoint in {output} (vlbench run --model {output})")
+    told = _telling()
+    train(data_root(data), chosen, output, dtype=save_dtype, device=device, plan=plan, **told)
+    told["say"](f"checkpoint in {output} (vlbench run --model {output})")
 
 
 def finetune(
@@ -149,7 +150,7 @@ def finetune(
     _refuse_strays(objectives, tasks, beside)
     _check(output, save_dtype, device)
     plan = _plan(eval_tasks, data, eval_data, eval_every, eval_limit)
-    common: dict[str, Any] = {"dtype": save_dtype, "device": device, "plan": plan, "say": _say}
+    common: dict[str, Any] = {"dtype": save_dtype, "device": device, "plan": plan, **_telling()}
     if folder and tune != "full":
         raise UsageError(f"--tune {tune} is for external models; a built-in one is trained whole")
     if folder is not None:
@@ -162,7 +163,7 @@ def finetune(
         from vlbench.train.external import finetune_external
 
         finetune_external(model, tasks, data_root(data), chosen, output, tune=tune, **common)
-    _say(f"checkpoint in {output} (vlbench run --model {output})")
+    common["say"](f"checkpoint in {output} (vlbench run --model {output})")
 
 
 def _recipe(
@@ -235,9 +236,19 @@ def _check(output: Path, save_dtype: str, device: str) -> None:
         raise DataError(f"{output} holds a finished checkpoint already; choose another --output")
 
 
-def _say(text: str) -> None:
+def _telling() -> dict[str, Any]:
+    """Return who tells: on a terminal the reporter that ``run`` has, with a bar of steps; elsewhere plain lines."""
+    from vlbench.runner.progress import StderrReporter
+
     # Of the processes that torchrun starts one speaks for all.
     if os.environ.get("RANK", "0") != "0":
-        return
+        return {"say": lambda _: None}
+    if not sys.stderr.isatty():
+        return {"say": _say}
+    reporter = StderrReporter()
+    return {"say": reporter.say, "reporter": reporter}
+
+
+def _say(text: str) -> None:
     sys.stderr.write(f"{text}\n")
     sys.stderr.flush()

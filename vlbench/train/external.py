@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from vlbench.adapter import Adapter
+    from vlbench.runner.progress import Reporter
     from vlbench.train.collate import Draw
     from vlbench.train.evaluation import EvaluationPlan
     from vlbench.train.recipe import Recipe
@@ -49,6 +50,7 @@ def finetune_external(
     dtype: str = "float32",
     device: str = "auto",
     plan: EvaluationPlan | None = None,
+    reporter: Reporter | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Fine-tune what ``--model`` names for ``tasks`` and write a checkpoint folder of its library.
@@ -62,16 +64,10 @@ def finetune_external(
     from vlbench.runner.devices import pick_device
     from vlbench.train.trainer import fit
 
-    wanted = objectives_of(tasks)
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
-    if processes > 1:
-        # Its contrast sees the rows of one process alone, and its means weigh processes alike: another training.
-        raise UsageError(f"an external model is fine-tuned in one process, not in {processes}; run it without torchrun")
-    if tune not in TUNES:
-        raise UsageError(f"--tune {tune!r} is none of {', '.join(TUNES)}")
-    if plan is not None and tune == "lora":
-        raise UsageError("--eval-tasks needs --tune full or head: additions of lora are merged only at the end")
-    recipe = dataclasses.replace(recipe, objectives={name: recipe.objectives.get(name, 1.0) for name in wanted})
+    _refuse(tune, plan)
+    recipe = dataclasses.replace(
+        recipe, objectives={name: recipe.objectives.get(name, 1.0) for name in objectives_of(tasks)}
+    )
     source = open_source(data, recipe, tasks)
     start = model
     if names_pair(model):
@@ -96,6 +92,7 @@ def finetune_external(
         device=device,
         about=about,
         evaluation=evaluation,
+        reporter=reporter,
         say=say,
     )
     if trainer.is_world_process_zero():
@@ -103,6 +100,18 @@ def finetune_external(
         adapter.model.cpu().eval().to(getattr(torch, dtype))
         adapter.model.config.vlbench_trained_on = [*dict.fromkeys((*adapter.trained_on, *source.trained_on))]
         save(adapter, output)
+
+
+def _refuse(tune: str, plan: EvaluationPlan | None) -> None:
+    """Raise ``UsageError`` for what no external model is fine-tuned with."""
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    if processes > 1:
+        # Its contrast sees the rows of one process alone, and its means weigh processes alike: another training.
+        raise UsageError(f"an external model is fine-tuned in one process, not in {processes}; run it without torchrun")
+    if tune not in TUNES:
+        raise UsageError(f"--tune {tune!r} is none of {', '.join(TUNES)}")
+    if plan is not None and tune == "lora":
+        raise UsageError("--eval-tasks needs --tune full or head: additions of lora are merged only at the end")
 
 
 def _learnable(adapter: Adapter, recipe: Recipe, tasks: Sequence[str], model: str) -> dict[str, float]:

@@ -15,10 +15,10 @@ from vlbench.train.values import whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from collections.abc import Set as AbstractSet
     from pathlib import Path
 
     from vlbench.models.checkpoint import Checkpoint
+    from vlbench.runner.progress import Reporter
     from vlbench.train.evaluation import EvaluationPlan
     from vlbench.train.examples import Source
     from vlbench.train.recipe import Recipe
@@ -40,6 +40,7 @@ def pretrain(
     dtype: str = "float32",
     device: str = "auto",
     plan: EvaluationPlan | None = None,
+    reporter: Reporter | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Train a new model on ``data`` (None: scenes) by ``recipe`` and write its checkpoint folder.
@@ -63,7 +64,8 @@ def pretrain(
         f"pretraining {weights / 1e6:.2f} M parameters, {checkpoint.model.config.fusion} fusion, "
         f"by {', '.join(recipe.objectives)} on {source.name}, {len(source)} images"
     )
-    train(checkpoint, source, recipe, output, dtype=dtype, device=device, plan=plan, teacher=teacher, say=say)
+    told: dict[str, Any] = {"reporter": reporter, "say": say}
+    train(checkpoint, source, recipe, output, dtype=dtype, device=device, plan=plan, teacher=teacher, **told)
 
 
 def finetune(
@@ -77,6 +79,7 @@ def finetune(
     dtype: str = "float32",
     device: str = "auto",
     plan: EvaluationPlan | None = None,
+    reporter: Reporter | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Go on from the checkpoint folder ``start`` with the objectives of ``tasks`` and write a new checkpoint folder.
@@ -101,13 +104,7 @@ def finetune(
     checkpoint = load_checkpoint(start)
     about = {"model": str(start), "weights": module_fingerprint(checkpoint.model), "tasks": list(tasks)}
     about["vqa_head"] = vqa_head
-    fusion = checkpoint.model.config.fusion
-    wanted = objectives_of(tasks, fusion)
-    if vqa_head == "classify":
-        recipe = classifying(recipe)
-        wanted = tuple("answer" if name == "vqa" else name for name in wanted)
-    captioned = data is None or bool({"itc", "itm", "caption"} & set(wanted))
-    recipe = _narrowed(recipe, wanted, {"tag", "mlm"} & set(learnable(fusion)) if captioned else set())
+    recipe = _aimed(recipe, tasks, checkpoint.model.config.fusion, vqa_head, everything=data is None)
     source = open_source(data, recipe, tasks)
     if not set(source.trained_on) <= set(checkpoint.model.config.trained_on):
         checkpoint = adapt_words(checkpoint, list(sampled_texts(source)), say)
@@ -125,7 +122,8 @@ def finetune(
         trained_on=_union(model.config.trained_on, source.trained_on),
     )
     say(f"fine-tuning {start} for {', '.join(tasks)} on {source.name}, {len(source)} images")
-    train(checkpoint, source, recipe, output, dtype=dtype, device=device, about=about, plan=plan, say=say)
+    told: dict[str, Any] = {"reporter": reporter, "say": say}
+    train(checkpoint, source, recipe, output, dtype=dtype, device=device, about=about, plan=plan, **told)
 
 
 def _refuse_beginnings(recipe: Recipe) -> None:
@@ -136,11 +134,17 @@ def _refuse_beginnings(recipe: Recipe) -> None:
         raise UsageError(f"{what} in a recipe is for vlbench pretrain; vlbench finetune goes on from --model")
 
 
-def _narrowed(recipe: Recipe, wanted: Sequence[str], beside: AbstractSet[str]) -> Recipe:
-    """Return the recipe with the objectives ``wanted``, and of those ``beside`` the ones that it has.
+def _aimed(recipe: Recipe, tasks: Sequence[str], fusion: str, vqa_head: str, *, everything: bool) -> Recipe:
+    """Return the recipe with the objectives of ``tasks``, and of tags and masked words those that it has.
 
-    What stands beside needs captions, which a folder of questions alone does not have.
+    These need captions, which a folder of questions alone does not have, unlike data with ``everything``.
     """
+    wanted = objectives_of(tasks, fusion)
+    if vqa_head == "classify":
+        recipe = classifying(recipe)
+        wanted = tuple("answer" if name == "vqa" else name for name in wanted)
+    captioned = everything or bool({"itc", "itm", "caption"} & set(wanted))
+    beside = {"tag", "mlm"} & set(learnable(fusion)) if captioned else set()
     weights = {name: weight for name, weight in recipe.objectives.items() if name in wanted or name in beside}
     missing = {name: 1.0 for name in wanted if name not in weights}
     return dataclasses.replace(recipe, objectives={**weights, **missing})

@@ -14,6 +14,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from vlbench.errors import EvaluationFailed, UsageError
 from vlbench.models.checkpoint import Checkpoint, save_checkpoint
 from vlbench.runner.devices import check_gpu
+from vlbench.runner.progress import Silent
 from vlbench.train.arguments import check_keys
 from vlbench.train.collate import Collator, Draws
 from vlbench.train.distributed import is_first
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from vlbench.runner.progress import Reporter
     from vlbench.train.evaluation import EvaluationPlan
     from vlbench.train.examples import Source
     from vlbench.train.recipe import Recipe
@@ -56,6 +58,7 @@ def train(
     about: Mapping[str, Any] | None = None,
     plan: EvaluationPlan | None = None,
     teacher: Teacher | None = None,
+    reporter: Reporter | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Train ``checkpoint.model`` in place and write the checkpoint folder ``output``.
@@ -74,7 +77,18 @@ def train(
         save_checkpoint(folder, checkpoint)
 
     evaluation = Evaluation(plan, save, output, device) if plan else None
-    trainer = fit(wrapped, source, collator, recipe, output, device=device, about=about, evaluation=evaluation, say=say)
+    trainer = fit(
+        wrapped,
+        source,
+        collator,
+        recipe,
+        output,
+        device=device,
+        about=about,
+        evaluation=evaluation,
+        reporter=reporter,
+        say=say,
+    )
     checkpoint.model.eval()
     if trainer.is_world_process_zero():
         save_checkpoint(output, Checkpoint(checkpoint.model.cpu(), checkpoint.tokenizer), getattr(torch, dtype))
@@ -90,12 +104,15 @@ def fit(
     device: str,
     about: Mapping[str, Any] | None = None,
     evaluation: Evaluation | None = None,
+    reporter: Reporter | None = None,
     say: Callable[[str], None],
 ) -> Trainer:
     """Run the loop over the draws of ``source``; only its state, the logs and what the run is begun with are written.
 
-    That is the recipe, the data, and ``about``: what else decides the weights, in JSON's types.
+    That is the recipe, the data, and ``about``: what else decides the weights, in JSON's types. ``reporter`` counts
+    the steps.
     """
+    reporter = reporter or Silent()
     arguments = _arguments(recipe, output, device)
     last = begin(output, recipe, {"data": source.name, "images": len(source), **(about or {})})
     if last is not None:
@@ -109,7 +126,10 @@ def fit(
             args=arguments,
             train_dataset=Draws(source, recipe),
             data_collator=collator,
-            callbacks=[_Log(output / LOG, recipe, wrapped, say), *([_Due(evaluation)] if evaluation else [])],
+            callbacks=[
+                _Log(output / LOG, recipe, wrapped, say, reporter),
+                *([_Due(evaluation)] if evaluation else []),
+            ],
         )
     except RuntimeError as error:
         if "to be installed" not in str(error):
@@ -121,7 +141,10 @@ def fit(
     from transformers import PrinterCallback
 
     trainer.remove_callback(PrinterCallback)
-    trainer.train(resume_from_checkpoint=last)
+    try:
+        trainer.train(resume_from_checkpoint=last)
+    finally:
+        reporter.stop()
     return trainer
 
 
@@ -230,7 +253,10 @@ class _Due(TrainerCallback):
 class _Log(TrainerCallback):
     """Writes the losses as CSV and says a line now and then; stops a run whose loss is no number."""
 
-    def __init__(self, path: Path, recipe: Recipe, model: Trainable, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, path: Path, recipe: Recipe, model: Trainable, say: Callable[[str], None], reporter: Reporter
+    ) -> None:
+        self._reporter = reporter
         self._path, self._recipe, self._model, self._say = path, recipe, model, say
         self._sums: dict[str, list[float]] = {}
         self._started = time.monotonic()
@@ -240,6 +266,7 @@ class _Log(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Begin the log; of a run that goes on keep the rows up to its checkpoint, since later steps are made again."""
+        self._reporter.start(self._recipe.steps, state.global_step, "steps")
         if not is_first():
             return
         kept = rows_up_to(self._path, state.global_step)
@@ -256,6 +283,7 @@ class _Log(TrainerCallback):
         if self._first is None:
             self._first, self._started = state.global_step, time.monotonic()
         self._gather(state.global_step)
+        self._reporter.advance(1)
         # Also where it is saved: the means since then are all that a run that goes on from there can know.
         due = any(state.global_step % every == 0 for every in (LOG_EVERY, self._recipe.save_every))
         if due or state.global_step == self._recipe.steps:
