@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from vlbench.runner.progress import Reporter
     from vlbench.train.collate import Draw
     from vlbench.train.evaluation import EvaluationPlan
+    from vlbench.train.examples import Source
     from vlbench.train.recipe import Recipe
 
 
@@ -59,9 +60,6 @@ def finetune_external(
     nothing. ``tune`` is one of ``TUNES``. Raises ``UsageError`` for a task that the model cannot learn, ``ModelError``
     where it cannot be loaded.
     """
-    from vlbench.plugins import load_plugins
-    from vlbench.resolve import resolve_model
-    from vlbench.runner.devices import pick_device
     from vlbench.train.trainer import fit
 
     _refuse(tune, plan)
@@ -69,12 +67,7 @@ def finetune_external(
         recipe, objectives={name: recipe.objectives.get(name, 1.0) for name in objectives_of(tasks)}
     )
     source = open_source(data, recipe, tasks)
-    start = model
-    if names_pair(model):
-        start = f"vision_encoder_decoder:{begin_pair(model, source, recipe.seed, output / 'start')}"
-    resolved = resolve_model(start, load_plugins(), {})
-    torch.manual_seed(recipe.seed)
-    adapter = resolved.load(LoadOptions(resolved.checkpoint, pick_device(device), "float32", seed=recipe.seed))
+    adapter = _begun(model, source, recipe, output, device)
     recipe = dataclasses.replace(recipe, objectives=_learnable(adapter, recipe, tasks, model))
     about = {"model": model, "weights": adapter.fingerprint(), "tasks": list(tasks), "tune": tune}
     finish = choose_weights(adapter.model, tune)
@@ -112,6 +105,20 @@ def _refuse(tune: str, plan: EvaluationPlan | None) -> None:
         raise UsageError(f"--tune {tune!r} is none of {', '.join(TUNES)}")
     if plan is not None and tune == "lora":
         raise UsageError("--eval-tasks needs --tune full or head: additions of lora are merged only at the end")
+
+
+def _begun(model: str, source: Source, recipe: Recipe, output: Path, device: str) -> Adapter:
+    """Return the loaded model that ``--model`` names; a new pair is made first, beside what it becomes."""
+    from vlbench.plugins import load_plugins
+    from vlbench.resolve import resolve_model
+    from vlbench.runner.devices import pick_device
+
+    start = model
+    if names_pair(model):
+        start = f"vision_encoder_decoder:{begin_pair(model, source, recipe.seed, output / 'start')}"
+    resolved = resolve_model(start, load_plugins(), {})
+    torch.manual_seed(recipe.seed)
+    return resolved.load(LoadOptions(resolved.checkpoint, pick_device(device), "float32", seed=recipe.seed))
 
 
 def _learnable(adapter: Adapter, recipe: Recipe, tasks: Sequence[str], model: str) -> dict[str, float]:

@@ -89,4 +89,7 @@ def _flat(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _told(value: Any) -> str:
-    return "unset" if value in (None, "") else str(value)
+    if value in (None, ""):
+        return "unset"
+    # The first letters of a hash tell it apart.
+    return str(value)[:19] if str(value).startswith("sha256:") else str(value)

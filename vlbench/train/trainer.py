@@ -119,6 +119,27 @@ def fit(
         say(f"going on from {last}")
     if evaluation is not None and is_first():
         evaluation.check()
+    callbacks = [_Log(output / LOG, recipe, wrapped, say, reporter), *([_Due(evaluation)] if evaluation else [])]
+    trainer = _trainer(wrapped, arguments, source, recipe, collator, callbacks)
+    trainer.evaluation, trainer.say = evaluation, say
+    try:
+        trainer.train(resume_from_checkpoint=last)
+    finally:
+        reporter.stop()
+    return trainer
+
+
+def _trainer(
+    wrapped: Trainable,
+    arguments: TrainingArguments,
+    source: Source,
+    recipe: Recipe,
+    collator: Callable[..., dict[str, Any]],
+    callbacks: list[TrainerCallback],
+) -> _KeyedTrainer:
+    """Return the trainer; raises ``UsageError`` where it is to report to what is not installed."""
+    from transformers import PrinterCallback
+
     assert isinstance(wrapped, torch.nn.Module)
     try:
         trainer = _KeyedTrainer(
@@ -126,25 +147,15 @@ def fit(
             args=arguments,
             train_dataset=Draws(source, recipe),
             data_collator=collator,
-            callbacks=[
-                _Log(output / LOG, recipe, wrapped, say, reporter),
-                *([_Due(evaluation)] if evaluation else []),
-            ],
+            callbacks=callbacks,
         )
     except RuntimeError as error:
         if "to be installed" not in str(error):
             raise
         reports = recipe.trainer.get("report_to")
         raise UsageError(f"report_to={reports}: {error} (for example: pip install {reports})") from error
-    trainer.evaluation, trainer.say = evaluation, say
-    # The default callback prints a dictionary a step; the log is ours.
-    from transformers import PrinterCallback
-
+    # It prints a dictionary a step; the log is ours.
     trainer.remove_callback(PrinterCallback)
-    try:
-        trainer.train(resume_from_checkpoint=last)
-    finally:
-        reporter.stop()
     return trainer
 
 
