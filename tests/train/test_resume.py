@@ -93,7 +93,10 @@ def test_a_new_pair_is_made_once_and_anew_for_another_seed(tmp_path: Path) -> No
             begin_pair("vision_encoder_decoder:tiny", ScenesSource(5), seed, tmp_path / "start") / "model.safetensors"
         )
 
+    (tmp_path / "start").mkdir()
+    (tmp_path / "start" / "mine.txt").write_text("not of a pair")
     first, name = weights(0), "decoder.transformer.wte.weight"
+    assert (tmp_path / "start" / "mine.txt").exists()
     when = (tmp_path / "start" / "model.safetensors").stat().st_mtime_ns
     assert torch.equal(weights(0)[name], first[name])
     assert (tmp_path / "start" / "model.safetensors").stat().st_mtime_ns == when

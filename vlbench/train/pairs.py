@@ -46,7 +46,9 @@ def begin_pair(model: str, source: Source, seed: int, folder: Path) -> Path:
     with contextlib.suppress(OSError, ValueError):
         if json.loads((folder / RECORD).read_text(encoding="utf-8")) == made_from:
             return folder
-    shutil.rmtree(folder, ignore_errors=True)
+    # A folder without these is not of a pair.
+    if any((folder / name).is_file() for name in (RECORD, "model.safetensors")):
+        shutil.rmtree(folder)
     torch.manual_seed(seed)
     rest = model.removeprefix(PREFIX)
     joined, images, tokenizer = _tiny(source) if rest == TINY else _joined(*rest.split("+", 1))

@@ -325,6 +325,8 @@ class _Log(TrainerCallback):
         self._append(
             [step, f"{rate:.3e}", f"{speed:.1f}", *(f"{means[n]:.4f}" if n in means else "" for n in self._names)]
         )
-        left = (self._recipe.steps - step) * self._recipe.batch_size / max(speed, 1e-9)
         shown = "  ".join(f"{name} {value:.3f}" for name, value in means.items())
-        self._say(f"step {step}/{self._recipe.steps}  {shown}  {speed:.0f} examples/s, {left:.0f} s left")
+        if speed:  # unknown after the first step
+            left = (self._recipe.steps - step) * self._recipe.batch_size / speed
+            shown += f"  {speed:.0f} examples/s, {left:.0f} s left"
+        self._say(f"step {step}/{self._recipe.steps}  {shown}")
