@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from tests.support.cli import here, vlbench
 from tests.support.kills import killed_in_step
 from tests.support.layouts import write
+from tests.support.nano import write_nano
 from vlbench.cli.app import run_app
 from vlbench.errors import UsageError
 from vlbench.train.collate import Collator, Draws
@@ -200,6 +201,13 @@ def test_steps_are_a_bar_on_a_terminal_and_plain_lines_elsewhere(
     text = shown.getvalue()
     assert "step 2/2  tag " in text and "checkpoint in" in text
     assert ("\x1b[" in text and "steps" in text) == terminal
+
+
+def test_objectives_that_two_towers_cannot_learn_are_not_dropped(tmp_path: Path) -> None:
+    start = write_nano(tmp_path / "late", ("itc",), "late")
+    line = ["--model", start, "--task", "retrieval", "--objectives", "itc:1,itm:1", "--output", tmp_path / "made"]
+    done = here("finetune", *line)
+    assert done.code == 2 and "--objectives itm: --task retrieval learns by itc, and beside it tag;" in done.err
 
 
 def test_a_gpu_that_is_not_there_is_not_replaced_by_the_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ import typer
 from vlbench.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
 
     from vlbench.train.evaluation import EvaluationPlan
     from vlbench.train.recipe import Recipe
@@ -138,7 +138,7 @@ def finetune(
     """Go on training a model for one task or several."""
     from vlbench.cli.run import data_root
     from vlbench.models import CHECKPOINTS
-    from vlbench.models.config import is_checkpoint
+    from vlbench.models.config import ModelConfig, is_checkpoint
 
     tasks = [name.strip() for name in task.split(",") if name.strip()]
     if not tasks:
@@ -147,7 +147,7 @@ def finetune(
     default = "scenes-finetune" if folder else "external-finetune"
     chosen = _recipe(recipe or default, objectives, steps, batch_size, learning_rate, seed, trainer_arg)
     beside = (*BESIDE, *(["answer"] if vqa_head == "classify" else [])) if folder else ()
-    _refuse_strays(objectives, tasks, beside)
+    _refuse_strays(objectives, tasks, beside, ModelConfig.read(folder).fusion if folder else "interactive")
     _check(output, save_dtype, device)
     plan = _plan(eval_tasks, data, eval_data, eval_every, eval_limit)
     common: dict[str, Any] = {"dtype": save_dtype, "device": device, "plan": plan, **_telling()}
@@ -208,11 +208,12 @@ def _plan(
     return EvaluationPlan(names, data_root(eval_data or data), EVERY if every is None else every, limit)
 
 
-def _refuse_strays(objectives: str | None, tasks: Sequence[str], beside: Collection[str]) -> None:
-    """Refuse objectives of the user's that ``tasks`` do not learn by, unless they are of those ``beside``."""
-    from vlbench.train.recipe import objectives_of, parse_objectives
+def _refuse_strays(objectives: str | None, tasks: Sequence[str], beside: Sequence[str], fusion: str) -> None:
+    """Refuse objectives of the user's that a model of ``fusion`` learns neither for ``tasks`` nor ``beside`` them."""
+    from vlbench.train.recipe import learnable, objectives_of, parse_objectives
 
-    wanted = objectives_of(tasks)
+    wanted = objectives_of(tasks, fusion)
+    beside = [name for name in beside if name in learnable(fusion)]
     for name in parse_objectives(objectives or ""):
         if name not in wanted and name not in beside:
             also = f", and beside it {', '.join(beside)}" if beside else ""
