@@ -101,15 +101,17 @@ def test_accumulated_parts_make_the_step_of_the_whole_batch(tmp_path: Path) -> N
 
 @pytest.mark.filterwarnings("ignore")
 def test_a_resumed_run_logs_no_step_twice(tmp_path: Path) -> None:
-    """Killed in step 50, after step 40 was logged, with its last checkpoint at step 30."""
+    """Killed in step 50, after step 40 was logged, with its last checkpoint at step 30; and its rows are those of a
+    run that was not killed.
+    """
     with pytest.raises(KeyboardInterrupt):
-        _toy(tmp_path, dies_at=50, steps=60, save_every=30)
-    assert [line.partition(",")[0] for line in (tmp_path / "training_log.csv").read_text().splitlines()[1:]] == [
-        "20",
-        "40",
-    ]
-    _, rows = _toy(tmp_path, steps=60, save_every=30)
-    assert [row["step"] for row in rows] == ["20", "40", "60"]
+        _toy(tmp_path / "killed", dies_at=50, steps=60, save_every=30)
+    log = (tmp_path / "killed" / "training_log.csv").read_text().splitlines()
+    assert [line.partition(",")[0] for line in log[1:]] == ["20", "30", "40"]
+    _, rows = _toy(tmp_path / "killed", steps=60, save_every=30)
+    _, whole = _toy(tmp_path / "whole", steps=60, save_every=30)
+    assert [row["step"] for row in rows] == ["20", "30", "40", "60"]
+    assert [(row["step"], row["tag"]) for row in rows] == [(row["step"], row["tag"]) for row in whole]
 
 
 def test_checkpointed_layers_run_twice_and_change_no_gradient() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -27,38 +29,67 @@ RECIPE = Recipe(
 )
 
 
-def _trained(first: int, last: int, *, parallel: bool) -> tuple[dict[str, float], dict[str, torch.Tensor]]:
-    """Return losses and gradients of one step over the draws from ``first`` to ``last``."""
-    source = open_source(None, RECIPE)
-    checkpoint = new_checkpoint(source, RECIPE)
-    wrapped = TrainingModel(checkpoint.model, RECIPE.objectives)
-    collate = Collator(checkpoint.tokenizer, checkpoint.model.config, RECIPE)
-    draws = Draws(source, RECIPE)
+# Alone, so that no other loss carries gradients to a rank without captions.
+MATCHING = dataclasses.replace(RECIPE, objectives={"itm": 1.0, "vqa": 1.0})
+
+
+def _trained(
+    recipe: Recipe, first: int, last: int, *, parallel: bool, captioned: int = BATCH
+) -> tuple[dict[str, float], dict[str, torch.Tensor]]:
+    """Return losses and gradients of one step over the draws from ``first`` to ``last``.
+
+    Those from ``captioned`` on have questions only.
+    """
+    source = open_source(None, recipe)
+    checkpoint = new_checkpoint(source, recipe)
+    wrapped = TrainingModel(checkpoint.model, recipe.objectives)
+    collate = Collator(checkpoint.tokenizer, checkpoint.model.config, recipe)
+    drawn = [Draws(source, recipe)[n] for n in range(first, last)]
+    for draw in drawn[max(captioned - first, 0) :]:
+        draw.example.__dict__["captions"] = ()
     model = torch.nn.parallel.DistributedDataParallel(wrapped, find_unused_parameters=True) if parallel else wrapped
-    model(**collate([draws[n] for n in range(first, last)]))["loss"].backward()
+    model(**collate(drawn))["loss"].backward()
     gradients = {name: p.grad for name, p in wrapped.named_parameters() if p.grad is not None}
     return wrapped.losses, gradients
 
 
 def _rank(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
-    distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    distributed.init_process_group(
+        "gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2, timeout=datetime.timedelta(seconds=60)
+    )
     # Unequal shares: 4 and 2.
     first, last = ((0, 4), (4, BATCH))[rank]
-    torch.save(_trained(first, last, parallel=True), f"{folder}/{rank}.pt")
+    torch.save(_trained(RECIPE, first, last, parallel=True), f"{folder}/whole-{rank}.pt")
+    # The second rank has no caption.
+    for name, recipe in (("some", RECIPE), ("matching", MATCHING)):
+        torch.save(_trained(recipe, first, last, parallel=True, captioned=4), f"{folder}/{name}-{rank}.pt")
     distributed.destroy_process_group()
 
 
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Train on two ranks, and return the folder of what each of them got."""
+    folder = tmp_path_factory.mktemp("ranks")
+    multiprocessing.spawn(_rank, args=(str(folder),), nprocs=2)
+    return folder
+
+
 @pytest.mark.slow
-def test_two_ranks_have_the_losses_and_gradients_of_the_whole_batch(tmp_path: Path) -> None:
-    multiprocessing.spawn(_rank, args=(str(tmp_path),), nprocs=2)
-    losses, gradients = _trained(0, BATCH, parallel=False)
-    assert set(losses) == set(RECIPE.objectives)
+@pytest.mark.parametrize(
+    ("name", "recipe", "captioned"), [("whole", RECIPE, BATCH), ("some", RECIPE, 4), ("matching", MATCHING, 4)]
+)
+def test_two_ranks_have_the_losses_and_gradients_of_the_whole_batch(
+    ranks: Path, name: str, recipe: Recipe, captioned: int
+) -> None:
+    """Also where one of them has no captioned image: it broke off, or left the other waiting in the backward pass."""
+    losses, gradients = _trained(recipe, 0, BATCH, parallel=False, captioned=captioned)
+    assert set(losses) == set(recipe.objectives)
     for rank in (0, 1):
-        parallel_losses, parallel = torch.load(tmp_path / f"{rank}.pt")
+        parallel_losses, parallel = torch.load(ranks / f"{name}-{rank}.pt")
         assert parallel_losses == pytest.approx(losses, abs=1e-5)
-        for name, gradient in gradients.items():
-            assert torch.allclose(parallel[name], gradient, atol=1e-5), name
+        for weight, gradient in gradients.items():
+            assert torch.allclose(parallel[weight], gradient, atol=1e-5), weight
 
 
 def test_the_contrast_equals_that_of_open_clip() -> None:

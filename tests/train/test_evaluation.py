@@ -15,6 +15,7 @@ from tests.support.checkpoints import clip
 from vlbench.cli.app import run_app
 from vlbench.data.scenes.cache import ensure
 from vlbench.errors import UsageError
+from vlbench.runner.progress import Silent
 from vlbench.train.evaluation import EvaluationPlan, _val_split
 from vlbench.train.recipe import Recipe
 from vlbench.train.trainer import _Log
@@ -123,7 +124,8 @@ def test_the_speed_in_the_log_leaves_evaluations_out(tmp_path: Path, monkeypatch
     now = [100.0]
     monkeypatch.setattr("vlbench.train.trainer.time.monotonic", lambda: now[0])
     model = SimpleNamespace(losses={"itc": 1.0})
-    log = _Log(tmp_path / "log.csv", Recipe({"itc": 1.0}, batch_size=4, steps=3), model, lambda _: None)
+    recipe = Recipe({"itc": 1.0}, batch_size=4, steps=3)
+    log = _Log(tmp_path / "log.csv", recipe, model, lambda _: None, Silent())
     rates = {"lr_scheduler": SimpleNamespace(get_last_lr=lambda: [1e-3])}
     log.on_train_begin(None, SimpleNamespace(global_step=0), None)
     for step in (1, 2, 3):

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 from tests.support import checkpoints
 from tests.support.cli import vlbench
+from tests.support.kills import killed_in_step
 from vlbench.adapter import LoadOptions
 from vlbench.cli.app import run_app
 from vlbench.errors import UsageError
@@ -119,3 +120,33 @@ def test_several_processes_are_refused(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UsageError, match="external model is fine-tuned in one process, not in 2"):
         finetune_external("clip", ["retrieval"], None, _recipe(), tmp_path / "tuned", device="cpu")
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("make", "tune"),
+    [
+        (checkpoints.vit_gpt2, "full"),
+        (checkpoints.vit_gpt2, "lora"),
+        (lambda f: checkpoints.blip(f, "BlipForConditionalGeneration"), "full"),
+    ],
+    ids=["vit-gpt2-full", "vit-gpt2-lora", "blip-full"],
+)
+def test_a_killed_fine_tuning_goes_on_although_weights_are_tied(
+    tmp_path: Path, make: Callable[[Path], Path], tune: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Tied weights are saved once; the trainer missed the other name and broke off."""
+    recipe = _recipe(steps=3, save_every=2, learning_rate=1e-2)
+    start, said = str(make(tmp_path / "start")), []
+
+    def tuned(name: str) -> dict[str, torch.Tensor]:
+        folder = tmp_path / name
+        finetune_external(start, ["captioning"], None, recipe, folder, tune=tune, device="cpu", say=said.append)
+        return load_file(folder / "model.safetensors")
+
+    with killed_in_step(3):
+        tuned("killed")
+    resumed = tuned("killed")
+    assert any("going on from" in line for line in said)
+    assert not [record.message for record in caplog.records if "missing keys" in record.message]
+    assert all(torch.equal(resumed[name], weights) for name, weights in tuned("whole").items())

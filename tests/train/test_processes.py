@@ -15,6 +15,11 @@ import torch
 from safetensors.torch import load_file
 
 from tests.support.cli import ROOT, vlbench
+from vlbench.adapter import LoadOptions
+from vlbench.adapters.builtin import Builtin
+from vlbench.testing.adapters import answer
+from vlbench.testing.samples import pictures
+from vlbench.types import Decoding, Generate, Generated
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,6 +43,15 @@ def _losses(folder: Path) -> dict[str, float]:
     return {name: float(last[name]) for name in ("itc", "itm", "mlm", "caption", "tag")}
 
 
+def _captions(checkpoint: Path, folder: Path) -> list[str]:
+    """Return what the model writes of a few pictures."""
+    adapter = Builtin(LoadOptions(checkpoint=str(checkpoint)))
+    items = [Generate((image,), "", Decoding(16)) for image in pictures(folder)]
+    written = [response.text for response in answer(adapter, items) if isinstance(response, Generated)]
+    assert len(written) == len(items) > 1 and all(written)
+    return written
+
+
 @pytest.mark.slow
 def test_two_processes_train_as_one_does(tmp_path: Path, recipe: Path) -> None:
     """The log holds the means over the 20 steps."""
@@ -59,7 +73,7 @@ def test_two_processes_train_as_one_does(tmp_path: Path, recipe: Path) -> None:
 
 
 @pytest.mark.slow
-def test_kill_9_and_the_same_command_end_with_the_same_weights(tmp_path: Path, recipe: Path) -> None:
+def test_kill_9_and_the_same_command_end_with_the_same_weights_and_captions(tmp_path: Path, recipe: Path) -> None:
     recipe.write_text(RECIPE + "save_every: 5\nsteps: 12\n")
     arguments = ("pretrain", "--recipe", str(recipe), "--device", "cpu", "--output")
     whole = vlbench(*arguments, tmp_path / "whole")
@@ -81,3 +95,4 @@ def test_kill_9_and_the_same_command_end_with_the_same_weights(tmp_path: Path, r
     expected, resumed = (load_file(folder / "model.safetensors") for folder in (tmp_path / "whole", killed))
     for name, weights in expected.items():
         assert torch.allclose(resumed[name], weights, atol=1e-5), name
+    assert _captions(killed, tmp_path) == _captions(tmp_path / "whole", tmp_path)

@@ -13,7 +13,7 @@ from tests.support.nano import write_nano
 from vlbench.adapter import LoadOptions
 from vlbench.adapters.builtin import Builtin
 from vlbench.cli.app import run_app
-from vlbench.errors import UsageError
+from vlbench.errors import UnsupportedTask, UsageError
 from vlbench.models.config import ModelConfig
 from vlbench.train.collate import Draws
 from vlbench.train.objectives import distillation_loss
@@ -120,3 +120,9 @@ def test_finetuning_takes_no_recipe_of_a_new_model(tmp_path: Path, fields: dict[
     recipe = Recipe(objectives=objectives, **fields)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match=f"{named} in a recipe is for vlbench pretrain"):
         finetune(tmp_path, ["coco_caption"], None, recipe, tmp_path / "out")
+
+
+def test_a_floor_is_no_teacher() -> None:
+    """Its embeddings are random numbers by request, of which training has none."""
+    with pytest.raises(UnsupportedTask, match="--teacher baseline:chance does not embed images and texts"):
+        Teacher.load("baseline:chance", "cpu")

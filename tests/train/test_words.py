@@ -10,10 +10,12 @@ import torch
 from PIL import Image
 
 from tests.support.layouts import annotation, write
-from tests.support.nano import nano
+from tests.support.nano import nano, write_nano
+from vlbench.data.scenes.write import write_official
 from vlbench.models.checkpoint import load_checkpoint, save_checkpoint
+from vlbench.train.collate import Collator, Draws
 from vlbench.train.recipe import Recipe
-from vlbench.train.run import finetune
+from vlbench.train.run import finetune, new_checkpoint, open_source
 from vlbench.train.words import adapt_words
 
 if TYPE_CHECKING:
@@ -62,3 +64,28 @@ def test_finetuning_on_questions_of_another_kind_needs_that_folder_alone(tmp_pat
     tuned = load_checkpoint(tmp_path / "tuned")
     assert tuned.model.config.trained_on == ("scenes", "vqa:train2014")
     assert len(tuned.tokenizer.encode(TEXTS[1]).ids) == 1
+
+
+def test_images_without_captions_teach_no_tags(tmp_path: Path) -> None:
+    """In a folder with questions too, each of them once counted as an image on which there is nothing."""
+    write_official(tmp_path, splits=("train",), train_count=3)
+    recipe = Recipe(objectives={"tag": 1.0, "vqa": 1.0}, model={"size": "nano", "image_size": 32}, batch_size=6)
+    source = open_source(tmp_path, recipe)
+    checkpoint = new_checkpoint(source, recipe)
+    draws = [Draws(source, recipe)[n] for n in range(6)]
+    batch = Collator(checkpoint.tokenizer, checkpoint.model.config, recipe)(draws)["batch"]
+    captioned = [n for n, draw in enumerate(draws) if draw.example.captions]
+    assert len(captioned) == 3 and batch["tags_image"].tolist() == captioned
+    assert batch["tags"].shape == (3, len(checkpoint.model.config.tags)) and batch["tags"].any(dim=1).all()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_tags_that_no_image_of_the_folder_has_are_left_out_with_a_line(tmp_path: Path) -> None:
+    """The tags of scenes are of their graphs, those of a folder the words of its captions."""
+    write_official(tmp_path / "data", splits=("train",), train_count=3)
+    recipe = Recipe(objectives={"caption": 1.0, "tag": 0.1}, batch_size=2, steps=1)
+    said: list[str] = []
+    start = write_nano(tmp_path / "start")
+    finetune(start, ["captioning"], tmp_path / "data", recipe, tmp_path / "tuned", device="cpu", say=said.append)
+    assert any("tags are left out: none of the model's" in line for line in said)
+    assert (tmp_path / "tuned" / "training_log.csv").read_text().splitlines()[0].endswith("examples_per_second,caption")

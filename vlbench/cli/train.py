@@ -12,9 +12,13 @@ import typer
 from vlbench.errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from vlbench.train.evaluation import EvaluationPlan
     from vlbench.train.recipe import Recipe
 
+BESIDE = ("tag", "mlm")
+"""Objectives that a built-in model can be fine-tuned by beside those of its tasks."""
 DTYPES = ("float32", "float16", "bfloat16")
 
 Data = Annotated[
@@ -53,7 +57,9 @@ EvalTasks = Annotated[
     str | None, typer.Option(help="Tasks, by commas, that the model is evaluated on meanwhile, on validation splits.")
 ]
 EvalData = Annotated[str | None, typer.Option(help="What they are evaluated on, as run --data. Default: --data.")]
-EvalEvery = Annotated[int, typer.Option(help="Steps from one evaluation to the next; the last step has one too.")]
+EvalEvery = Annotated[
+    int | None, typer.Option(help="Steps from one evaluation to the next (500); the last step has one too.")
+]
 EvalLimit = Annotated[int | None, typer.Option(help="Only the first N samples of each evaluation.")]
 
 
@@ -80,7 +86,7 @@ def pretrain(
     trainer_arg: TrainerArg = None,
     eval_tasks: EvalTasks = None,
     eval_data: EvalData = None,
-    eval_every: EvalEvery = 500,
+    eval_every: EvalEvery = None,
     eval_limit: EvalLimit = None,
 ) -> None:
     """Train a new built-in model; the result is a checkpoint folder that --model takes."""
@@ -91,9 +97,10 @@ def pretrain(
     start = {"model": model or None, "teacher": teacher, "init_image": init_image, "init_text": init_text}
     chosen = _recipe(recipe, objectives, steps, batch_size, learning_rate, seed, trainer_arg, start)
     _check(output, save_dtype, device)
-    plan = _plan(eval_tasks, data_root(eval_data or data), eval_every, eval_limit)
-    train(data_root(data), chosen, output, dtype=save_dtype, device=device, plan=plan, say=_say)
-    _say(f"checkpoint in {output} (vlbench run --model {output})")
+    plan = _plan(eval_tasks, data, eval_data, eval_every, eval_limit)
+    told = _telling()
+    train(data_root(data), chosen, output, dtype=save_dtype, device=device, plan=plan, **told)
+    told["say"](f"checkpoint in {output} (vlbench run --model {output})")
 
 
 def finetune(
@@ -125,13 +132,13 @@ def finetune(
     trainer_arg: TrainerArg = None,
     eval_tasks: EvalTasks = None,
     eval_data: EvalData = None,
-    eval_every: EvalEvery = 500,
+    eval_every: EvalEvery = None,
     eval_limit: EvalLimit = None,
 ) -> None:
     """Go on training a model for one task or several."""
     from vlbench.cli.run import data_root
     from vlbench.models import CHECKPOINTS
-    from vlbench.models.config import is_checkpoint
+    from vlbench.models.config import ModelConfig, is_checkpoint
 
     tasks = [name.strip() for name in task.split(",") if name.strip()]
     if not tasks:
@@ -139,9 +146,11 @@ def finetune(
     folder = next((path for path in (Path(model), CHECKPOINTS / model) if is_checkpoint(path)), None)
     default = "scenes-finetune" if folder else "external-finetune"
     chosen = _recipe(recipe or default, objectives, steps, batch_size, learning_rate, seed, trainer_arg)
+    beside = (*BESIDE, *(["answer"] if vqa_head == "classify" else [])) if folder else ()
+    _refuse_strays(objectives, tasks, beside, ModelConfig.read(folder).fusion if folder else "interactive")
     _check(output, save_dtype, device)
-    plan = _plan(eval_tasks, data_root(eval_data or data), eval_every, eval_limit)
-    common: dict[str, Any] = {"dtype": save_dtype, "device": device, "plan": plan, "say": _say}
+    plan = _plan(eval_tasks, data, eval_data, eval_every, eval_limit)
+    common: dict[str, Any] = {"dtype": save_dtype, "device": device, "plan": plan, **_telling()}
     if folder and tune != "full":
         raise UsageError(f"--tune {tune} is for external models; a built-in one is trained whole")
     if folder is not None:
@@ -154,7 +163,7 @@ def finetune(
         from vlbench.train.external import finetune_external
 
         finetune_external(model, tasks, data_root(data), chosen, output, tune=tune, **common)
-    _say(f"checkpoint in {output} (vlbench run --model {output})")
+    common["say"](f"checkpoint in {output} (vlbench run --model {output})")
 
 
 def _recipe(
@@ -182,30 +191,65 @@ def _recipe(
     return read_recipe(name, given)
 
 
-def _plan(tasks: str | None, data: Path | str | None, every: int, limit: int | None) -> EvaluationPlan | None:
-    from vlbench.train.evaluation import EvaluationPlan
+def _plan(
+    tasks: str | None, data: str | None, eval_data: str | None, every: int | None, limit: int | None
+) -> EvaluationPlan | None:
+    from vlbench.cli.run import data_root
+    from vlbench.train.evaluation import EVERY, EvaluationPlan
 
     if tasks is None:
+        options = {"--eval-data": eval_data, "--eval-every": every, "--eval-limit": limit}
+        for name in (name for name, value in options.items() if value is not None):
+            raise UsageError(f"{name} is for --eval-tasks, which is not given")
         return None
     names = tuple(dict.fromkeys(name.strip() for name in tasks.split(",") if name.strip()))
     if not names:
         raise UsageError("--eval-tasks is empty")
-    return EvaluationPlan(names, data, every, limit)
+    return EvaluationPlan(names, data_root(eval_data or data), EVERY if every is None else every, limit)
+
+
+def _refuse_strays(objectives: str | None, tasks: Sequence[str], beside: Sequence[str], fusion: str) -> None:
+    """Refuse objectives of the user's that a model of ``fusion`` learns neither for ``tasks`` nor ``beside`` them."""
+    from vlbench.train.recipe import learnable, objectives_of, parse_objectives
+
+    wanted = objectives_of(tasks, fusion)
+    beside = [name for name in beside if name in learnable(fusion)]
+    for name in parse_objectives(objectives or ""):
+        if name not in wanted and name not in beside:
+            also = f", and beside it {', '.join(beside)}" if beside else ""
+            raise UsageError(
+                f"--objectives {name}: --task {','.join(tasks)} learns by {', '.join(wanted)}{also}; "
+                "leave it out, or name its task"
+            )
 
 
 def _check(output: Path, save_dtype: str, device: str) -> None:
     """Refuse what would be found out only after the training."""
+    from vlbench.runner.devices import check_gpu
+
     if save_dtype not in DTYPES:
         raise UsageError(f"--save-dtype {save_dtype!r} is none of {', '.join(DTYPES)}")
     if device not in ("auto", "cpu", "cuda"):
         raise UsageError(f"--device {device!r} is none of auto, cpu, cuda")
-    if (output / "model.safetensors").exists():
+    check_gpu(device)
+    # Weights beyond 50 GB are written in parts, with an index.
+    if any((output / name).exists() for name in ("model.safetensors", "model.safetensors.index.json")):
         raise DataError(f"{output} holds a finished checkpoint already; choose another --output")
 
 
-def _say(text: str) -> None:
+def _telling() -> dict[str, Any]:
+    """Return who tells: on a terminal the reporter that ``run`` has, with a bar of steps; elsewhere plain lines."""
+    from vlbench.runner.progress import StderrReporter
+
     # Of the processes that torchrun starts one speaks for all.
     if os.environ.get("RANK", "0") != "0":
-        return
+        return {"say": lambda _: None}
+    if not sys.stderr.isatty():
+        return {"say": _say}
+    reporter = StderrReporter()
+    return {"say": reporter.say, "reporter": reporter}
+
+
+def _say(text: str) -> None:
     sys.stderr.write(f"{text}\n")
     sys.stderr.flush()

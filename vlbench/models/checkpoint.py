@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +12,7 @@ from vlbench.models.config import ModelConfig
 from vlbench.models.tokenizer import TextTokenizer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     import torch
@@ -27,18 +30,35 @@ class Checkpoint:
     tokenizer: TextTokenizer
 
 
+@contextlib.contextmanager
+def written_whole(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder, whose files then move to ``folder``, weights last: by them a checkpoint is a finished one.
+
+    A process that is killed meanwhile leaves none behind, so that the same command can go on.
+    """
+    made = folder / "unfinished"
+    shutil.rmtree(made, ignore_errors=True)
+    made.mkdir(parents=True)
+    try:
+        yield made
+        for path in sorted(made.iterdir(), key=lambda path: (path.name.startswith("model"), path.name)):
+            path.replace(folder / path.name)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
 def save_checkpoint(folder: Path, checkpoint: Checkpoint, dtype: torch.dtype | None = None) -> None:
     """Write a checkpoint folder, its floating-point weights as ``dtype`` (default: as they are)."""
     from safetensors.torch import save_file
 
-    folder.mkdir(parents=True, exist_ok=True)
     state = {
         name: (tensor.to(dtype) if dtype is not None and tensor.is_floating_point() else tensor).contiguous()
         for name, tensor in checkpoint.model.state_dict().items()
     }
-    save_file(state, folder / WEIGHTS)
-    checkpoint.model.config.save(folder)
-    checkpoint.tokenizer.save(folder)
+    with written_whole(folder) as whole:
+        save_file(state, whole / WEIGHTS)
+        checkpoint.model.config.save(whole)
+        checkpoint.tokenizer.save(whole)
 
 
 def load_checkpoint(folder: Path) -> Checkpoint:

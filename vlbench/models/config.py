@@ -31,6 +31,20 @@ FUSIONS = ("early", "late", "interactive")
 """Fusion strategies; ``vlbench.models.fusion`` has them."""
 NORMS = ("before", "after")
 ACTIVATIONS = ("gelu", "quick_gelu")
+NAMES: Mapping[str, tuple[str, ...]] = {
+    "fusion": FUSIONS,
+    "text_norm": NORMS,
+    "image_activation": ACTIVATIONS,
+    "image_positions": ("learned", "sinusoidal"),
+}
+"""Fields of a configuration that are one of several names."""
+LEAST: Mapping[str, int] = {
+    **dict.fromkeys(("vocabulary", "image_size", "width", "heads", "mlp_ratio", "embedding"), 1),
+    **dict.fromkeys(("vision_layers", "text_layers", "fusion_layers", "patch_size"), 0),
+    # A pair of texts has three marks, and a prompt two in its half.
+    "max_length": 8,
+}
+"""Fields that are whole numbers, with the smallest."""
 
 
 def layers_by_fusion(fusion: str, vision: int, text: int, fused: int) -> Mapping[str, int]:
@@ -96,19 +110,31 @@ class ModelConfig:
     model_type: str = field(default=MODEL_TYPE)
 
     def __post_init__(self) -> None:
-        """Raise ``ValueError`` for a strategy, norm or activation that there is not, or a grid without cells."""
-        for name, known in (("fusion", FUSIONS), ("text_norm", NORMS), ("image_activation", ACTIVATIONS)):
+        """Raise ``ValueError`` for a name that there is not, a number of the wrong kind, and sizes that do not fit."""
+        for name, least in LEAST.items():
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise ValueError(f"{name} is {value!r}; it takes a whole number from {least}")
+        for name, known in NAMES.items():
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} {getattr(self, name)!r} is none of {', '.join(known)}")
-        if self.patch_size and (self.image_size % self.patch_size or self.image_size < self.patch_size):
-            raise ValueError(f"image_size {self.image_size} is not a multiple of patch_size {self.patch_size}")
+        if not isinstance(self.stem, tuple) or not all(isinstance(width, int) and width > 0 for width in self.stem):
+            raise ValueError(f"stem is {self.stem!r}; it takes a list of channels, such as [32, 64]")
+        if self.width % 4 or self.width % self.heads:
+            raise ValueError(f"width {self.width} is not a multiple of 4 and of its {self.heads} heads")
+        if self.image_size % self.stride:
+            what = f"patch_size {self.patch_size}" if self.patch_size else f"{self.stride}, the stride of its stem"
+            raise ValueError(f"image_size {self.image_size} is not a multiple of {what}")
+
+    @property
+    def stride(self) -> int:
+        """Pixels along a side of a cell of the grid."""
+        return self.patch_size or int(2 ** (len(self.stem) + 1))
 
     @property
     def grid(self) -> int:
         """Cells along a side of the image."""
-        if self.patch_size:
-            return self.image_size // self.patch_size
-        return int(self.image_size // 2 ** (len(self.stem) + 1))
+        return self.image_size // self.stride
 
     @property
     def image_style(self) -> LayerStyle:

@@ -60,6 +60,14 @@ def pick_device(device: str) -> str:
     return device
 
 
+def check_gpu(device: str) -> None:
+    """Raise ``UsageError`` where ``device`` asks for a GPU and torch finds none."""
+    import torch
+
+    if device.partition(":")[0] == "cuda" and not torch.cuda.is_available():
+        raise UsageError(f"--device {device}: torch {torch.__version__} finds no GPU here; take --device cpu or auto")
+
+
 def open_engine(
     model: str, resolved: ResolvedModel, load: LoadOptions, options: RunOptions, plugins: Plugins, reporter: Reporter
 ) -> tuple[Engine, Adapter]:

@@ -21,11 +21,11 @@ class Reporter(Protocol):
     def warn(self, text: str) -> None:
         """Show a warning."""
 
-    def start(self, total: int, done: int) -> None:
-        """Begin to count requests: ``done`` of ``total`` came from the journal."""
+    def start(self, total: int, done: int, unit: str = "requests") -> None:
+        """Begin to count what is called ``unit``: ``done`` of ``total`` were there before."""
 
     def advance(self, requests: int) -> None:
-        """Count finished requests."""
+        """Count what is finished."""
 
     def stop(self) -> None:
         """End the count."""
@@ -40,7 +40,7 @@ class Silent:
     def warn(self, text: str) -> None:
         """Drop the warning."""
 
-    def start(self, total: int, done: int) -> None:
+    def start(self, total: int, done: int, unit: str = "requests") -> None:
         """Do nothing."""
 
     def advance(self, requests: int) -> None:
@@ -70,13 +70,13 @@ class StderrReporter:
         """Show a warning."""
         self._console.print(f"warning: {text}", markup=False, style="yellow")
 
-    def start(self, total: int, done: int) -> None:
-        """Begin to count requests."""
-        self._total, self._done = total, done
+    def start(self, total: int, done: int, unit: str = "requests") -> None:
+        """Begin to count."""
+        self._total, self._done, self._unit = total, done, unit
         self._started = self._shown = time.monotonic()
         self._base = done
         if sys.stderr.isatty():
-            self._bar = _Bar(self._console, total, done)
+            self._bar = _Bar(self._console, total, done, unit)
 
     def advance(self, requests: int) -> None:
         """Count finished requests."""
@@ -90,7 +90,7 @@ class StderrReporter:
         self._shown = now
         rate = (self._done - self._base) / max(now - self._started, 1e-9)
         left = (self._total - self._done) / max(rate, 1e-9)
-        self.say(f"{self._done}/{self._total} requests, {rate:.1f}/s, {left:.0f} s left")
+        self.say(f"{self._done}/{self._total} {self._unit}, {rate:.1f}/s, {left:.0f} s left")
 
     def stop(self) -> None:
         """End the count."""
@@ -100,7 +100,7 @@ class StderrReporter:
 
 
 class _Bar:
-    def __init__(self, console: Console, total: int, done: int) -> None:
+    def __init__(self, console: Console, total: int, done: int, unit: str) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         self._progress = Progress(
@@ -112,7 +112,7 @@ class _Bar:
             console=console,
             transient=True,
         )
-        self._task = self._progress.add_task("requests", total=total, completed=done, rate="")
+        self._task = self._progress.add_task(unit, total=total, completed=done, rate="")
         self._progress.start()
 
     def advance(self, requests: int) -> None:

@@ -95,7 +95,7 @@ class Collator:
         if "vqa" in active:
             batch |= self._written("vqa", [(n, q.question, q.answer) for n, q in self._asked(draws)])
         if "tag" in active:
-            batch["tags"] = self._tags(draws)
+            batch |= self._tags(draws)
         if "vcr" in active:
             batch |= self._choices(draws)
         if "answer" in active:
@@ -115,7 +115,7 @@ class Collator:
         return taught | {
             "text_ids": padded.ids,
             "text_lengths": padded.lengths,
-            "text_groups": torch.tensor(groups),
+            "text_groups": torch.tensor(groups, dtype=torch.long),
             "text_image": torch.tensor([n for n, _ in texts], dtype=torch.long),
         }
 
@@ -188,19 +188,19 @@ class Collator:
         padded = pad(rows)
         return {
             f"{name}_ids": padded.ids,
-            f"{name}_prefixes": torch.tensor(prefixes),
+            f"{name}_prefixes": torch.tensor(prefixes, dtype=torch.long),
             f"{name}_labels": _label_tensor(labels, padded.ids.shape[1]),
             f"{name}_image": torch.tensor([n for n, _, _ in texts], dtype=torch.long),
         }
 
-    def _tags(self, draws: Sequence[Draw]) -> torch.Tensor:
+    def _tags(self, draws: Sequence[Draw]) -> dict[str, Any]:
+        """Which tags are true of each image; of one without captions nothing is known, not even what is not there."""
         places = {tag: k for k, tag in enumerate(self.config.tags)}
-        present = torch.zeros(len(draws), len(places))
-        for n, draw in enumerate(draws):
-            for tag in draw.example.tags:
-                if tag in places:
-                    present[n, places[tag]] = 1.0
-        return present
+        owners = [n for n, draw in enumerate(draws) if draw.example.captions]
+        present = torch.zeros(len(owners), len(places))
+        for row, n in enumerate(owners):
+            present[row, [places[tag] for tag in draws[n].example.tags if tag in places]] = 1.0
+        return {"tags": present, "tags_image": torch.tensor(owners, dtype=torch.long)}
 
     def _choices(self, draws: Sequence[Draw]) -> dict[str, Any]:
         """One item each of as many images of the batch as the recipe says.

@@ -6,6 +6,7 @@ over a rank's own rows has to weigh what its rows are of all (``over_ranks``). W
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -24,6 +25,11 @@ def ranks() -> int:
 def rank() -> int:
     """Return the number of this process among them."""
     return distributed.get_rank() if ranks() > 1 else 0
+
+
+def is_first() -> bool:
+    """Tell whether this is the one process, or the first of those that torchrun started; also before they meet."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 class _GatherRows(torch.autograd.Function):
@@ -85,8 +91,11 @@ def over_ranks(loss: torch.Tensor, count: float) -> torch.Tensor | None:
     distributed.all_reduce(total)
     if not float(total):
         return None
-    # A mean over no row is NaN, and so would be its product with 0.
-    return loss * (count * ranks() / float(total)) if count else loss.new_zeros(())
+    if not count:
+        # A mean over no row is NaN, and so would be its product with 0. A constant would not do: in the backward pass
+        # the ranks with rows wait in ``gather`` for this one.
+        return 0.0 * loss.nan_to_num()
+    return loss * (count * ranks() / float(total))
 
 
 def averaged(losses: Mapping[str, torch.Tensor]) -> dict[str, float]:

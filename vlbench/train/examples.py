@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from vlbench.data.scenes import Scene
     from vlbench.data.source import DataRoot
-    from vlbench.types import CaptionedImage, ImageRef, Region, VCRItem, VisualQuestion
+    from vlbench.types import CaptionedImage, Dataset, ImageRef, Region, VCRItem, VisualQuestion
 
 
 class ChoiceItem(NamedTuple):
@@ -221,17 +221,17 @@ class FolderExample:
 class FolderSource:
     """The train splits of the datasets that some objectives need."""
 
-    def __init__(self, root: DataRoot, objectives: Sequence[str]) -> None:
-        """Read the annotations; raises ``DataError`` where one is missing or malformed, or an image is missing."""
+    def __init__(self, root: DataRoot, objectives: Sequence[str], captions: Sequence[str] = ("coco",)) -> None:
+        """Read the annotations, captions from those of the datasets ``captions`` (coco, flickr30k).
+
+        Raises ``DataError`` where one is missing or malformed, or an image is missing.
+        """
         self._examples: list[FolderExample] = []
         self.trained_on: tuple[str, ...] = ()
-        if CAPTIONED & set(objectives):
-            from vlbench.data.coco import TRAIN_SPLITS, load_coco, train_split
-
-            folder = root.folder("coco")
-            captioned = load_coco(folder, train_split(folder) or TRAIN_SPLITS[0])
+        for dataset in captions if CAPTIONED & set(objectives) else ():
+            captioned = _captions_of(root, dataset)
             self._examples += _captioned(captioned.samples)
-            self.trained_on += (f"coco:{captioned.split}",)
+            self.trained_on += (f"{dataset}:{captioned.split}",)
         if {"vqa", "answer"} & set(objectives):
             from vlbench.data.vqa import TRAIN_SPLIT, load_vqa
 
@@ -255,6 +255,17 @@ class FolderSource:
     def example(self, index: int) -> FolderExample:
         """Return image ``index``."""
         return self._examples[index]
+
+
+def _captions_of(root: DataRoot, dataset: str) -> Dataset[CaptionedImage]:
+    """Return the train split of a dataset of captions."""
+    from vlbench.data.coco import TRAIN_SPLITS, load_coco, train_split
+    from vlbench.data.flickr30k import load_flickr30k
+
+    folder = root.folder(dataset)
+    if dataset == "flickr30k":
+        return load_flickr30k(folder, "train")
+    return load_coco(folder, train_split(folder) or TRAIN_SPLITS[0])
 
 
 def _captioned(samples: Sequence[CaptionedImage]) -> list[FolderExample]:

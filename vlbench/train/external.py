@@ -18,6 +18,7 @@ from torch.nn import functional
 from vlbench.adapter import LoadOptions
 from vlbench.adapters.pretrained import padded
 from vlbench.errors import ModelError, UsageError
+from vlbench.models.checkpoint import written_whole
 from vlbench.train import objectives
 from vlbench.train.evaluation import Evaluation
 from vlbench.train.objectives import IGNORED
@@ -28,12 +29,14 @@ from vlbench.train.tune import LEARNERS, TUNES, choose_weights
 from vlbench.types import LogLikelihood
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from vlbench.adapter import Adapter
+    from vlbench.runner.progress import Reporter
     from vlbench.train.collate import Draw
     from vlbench.train.evaluation import EvaluationPlan
+    from vlbench.train.examples import Source
     from vlbench.train.recipe import Recipe
 
 
@@ -48,6 +51,7 @@ def finetune_external(
     dtype: str = "float32",
     device: str = "auto",
     plan: EvaluationPlan | None = None,
+    reporter: Reporter | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Fine-tune what ``--model`` names for ``tasks`` and write a checkpoint folder of its library.
@@ -56,12 +60,43 @@ def finetune_external(
     nothing. ``tune`` is one of ``TUNES``. Raises ``UsageError`` for a task that the model cannot learn, ``ModelError``
     where it cannot be loaded.
     """
-    from vlbench.plugins import load_plugins
-    from vlbench.resolve import resolve_model
-    from vlbench.runner.devices import pick_device
     from vlbench.train.trainer import fit
 
-    wanted = objectives_of(tasks)
+    _refuse(tune, plan)
+    recipe = dataclasses.replace(
+        recipe, objectives={name: recipe.objectives.get(name, 1.0) for name in objectives_of(tasks)}
+    )
+    source = open_source(data, recipe, tasks)
+    adapter = _begun(model, source, recipe, output, device)
+    recipe = dataclasses.replace(recipe, objectives=_learnable(adapter, recipe, tasks, model))
+    about = {"model": model, "weights": adapter.fingerprint(), "tasks": list(tasks), "tune": tune}
+    finish = choose_weights(adapter.model, tune)
+    wrapped = AdaptedModel(adapter, recipe)
+    trained = sum(weight.numel() for weight in adapter.model.parameters() if weight.requires_grad)
+    say(f"fine-tuning {trained / 1e6:.2f} M weights of {model} for {', '.join(tasks)} on {source.name}")
+    evaluation = Evaluation(plan, lambda folder: save(adapter, folder), output, device) if plan else None
+    collator = AdaptedCollator(adapter, recipe)
+    trainer = fit(
+        wrapped.train(),
+        source,
+        collator,
+        recipe,
+        output,
+        device=device,
+        about=about,
+        evaluation=evaluation,
+        reporter=reporter,
+        say=say,
+    )
+    if trainer.is_world_process_zero():
+        finish()
+        adapter.model.cpu().eval().to(getattr(torch, dtype))
+        adapter.model.config.vlbench_trained_on = [*dict.fromkeys((*adapter.trained_on, *source.trained_on))]
+        save(adapter, output)
+
+
+def _refuse(tune: str, plan: EvaluationPlan | None) -> None:
+    """Raise ``UsageError`` for what no external model is fine-tuned with."""
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     if processes > 1:
         # Its contrast sees the rows of one process alone, and its means weigh processes alike: another training.
@@ -70,27 +105,20 @@ def finetune_external(
         raise UsageError(f"--tune {tune!r} is none of {', '.join(TUNES)}")
     if plan is not None and tune == "lora":
         raise UsageError("--eval-tasks needs --tune full or head: additions of lora are merged only at the end")
-    recipe = dataclasses.replace(recipe, objectives={name: recipe.objectives.get(name, 1.0) for name in wanted})
-    source = open_source(data, recipe)
+
+
+def _begun(model: str, source: Source, recipe: Recipe, output: Path, device: str) -> Adapter:
+    """Return the loaded model that ``--model`` names; a new pair is made first, beside what it becomes."""
+    from vlbench.plugins import load_plugins
+    from vlbench.resolve import resolve_model
+    from vlbench.runner.devices import pick_device
+
     start = model
     if names_pair(model):
         start = f"vision_encoder_decoder:{begin_pair(model, source, recipe.seed, output / 'start')}"
     resolved = resolve_model(start, load_plugins(), {})
     torch.manual_seed(recipe.seed)
-    adapter = resolved.load(LoadOptions(resolved.checkpoint, pick_device(device), "float32", seed=recipe.seed))
-    recipe = dataclasses.replace(recipe, objectives=_learnable(adapter, recipe, tasks, model))
-    finish = choose_weights(adapter.model, tune)
-    wrapped = AdaptedModel(adapter, recipe)
-    trained = sum(weight.numel() for weight in adapter.model.parameters() if weight.requires_grad)
-    say(f"fine-tuning {trained / 1e6:.2f} M weights of {model} for {', '.join(tasks)} on {source.name}")
-    evaluation = Evaluation(plan, lambda folder: save(adapter, folder), output, device) if plan else None
-    collator = AdaptedCollator(adapter, recipe)
-    trainer = fit(wrapped.train(), source, collator, recipe, output, device=device, evaluation=evaluation, say=say)
-    if trainer.is_world_process_zero():
-        finish()
-        adapter.model.cpu().eval().to(getattr(torch, dtype))
-        adapter.model.config.vlbench_trained_on = [*dict.fromkeys((*adapter.trained_on, *source.trained_on))]
-        save(adapter, output)
+    return resolved.load(LoadOptions(resolved.checkpoint, pick_device(device), "float32", seed=recipe.seed))
 
 
 def _learnable(adapter: Adapter, recipe: Recipe, tasks: Sequence[str], model: str) -> dict[str, float]:
@@ -109,6 +137,9 @@ def _learnable(adapter: Adapter, recipe: Recipe, tasks: Sequence[str], model: st
 class AdaptedModel(nn.Module):
     """An adapter's model with its objectives, in the form that ``fit`` takes."""
 
+    # The trainer asks for it where weights are missing, as of any model of transformers.
+    _keys_to_ignore_on_save = None
+
     def __init__(self, adapter: Adapter, recipe: Recipe) -> None:
         """Weigh objectives by the recipe."""
         super().__init__()
@@ -118,15 +149,17 @@ class AdaptedModel(nn.Module):
         self.losses: dict[str, float] = {}
 
     def state_dict(self, *args: Any, **kwargs: Any) -> Any:
-        """Return each weight once: safetensors refuses tied ones, and loading one of them loads the other."""
+        """Return each weight once: safetensors refuses tied ones."""
         state = super().state_dict(*args, **kwargs)
-        seen: set[int] = set()
-        for name in list(state):
-            place = state[name].data_ptr()
-            if place and place in seen:
-                del state[name]
-            seen.add(place)
+        for name in _tied(state):
+            del state[name]
         return state
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Load what ``state_dict`` returned; what is tied counts as given with the weight that it is tied to."""
+        tied = _tied(super().state_dict())
+        given = {name: state_dict[kept] for name, kept in tied.items() if kept in state_dict}
+        return super().load_state_dict({**given, **state_dict}, strict, assign)
 
     def gradient_checkpointing_enable(self, **_: Any) -> None:
         """Let the model of transformers compute the insides of its layers again in the backward pass."""
@@ -200,6 +233,15 @@ class AdaptedModel(nn.Module):
         return difference
 
 
+def _tied(state: Mapping[str, torch.Tensor]) -> dict[str, str]:
+    """Return the names whose weights lie where those of an earlier name do, with that name."""
+    first: dict[int, str] = {}
+    for name, weight in state.items():
+        if weight.data_ptr():
+            first.setdefault(weight.data_ptr(), name)
+    return {name: kept for name, weight in state.items() if (kept := first.get(weight.data_ptr(), name)) != name}
+
+
 @dataclasses.dataclass(frozen=True)
 class AdaptedCollator:
     """Makes the batch of a step with the adapter's own preparation of images and texts."""
@@ -227,7 +269,7 @@ class AdaptedCollator:
         return {
             "texts": [self.adapter.prepare_text(text) for _, text in told],
             "texts_image": torch.tensor([n for n, _ in told], dtype=torch.long),
-            "groups": torch.tensor(groups),
+            "groups": torch.tensor(groups, dtype=torch.long),
             "uniform": torch.tensor([draws[n].rng.random() for n, _ in told]),
         }
 
@@ -267,8 +309,9 @@ def save(adapter: Adapter, output: Path) -> None:
     from transformers import AutoImageProcessor, AutoTokenizer
 
     try:
-        adapter.model.save_pretrained(output)
-        for kind in (AutoImageProcessor, AutoTokenizer):
-            kind.from_pretrained(adapter.options.checkpoint).save_pretrained(output)
+        with written_whole(output) as folder:
+            adapter.model.save_pretrained(folder)
+            for kind in (AutoImageProcessor, AutoTokenizer):
+                kind.from_pretrained(adapter.options.checkpoint).save_pretrained(folder)
     except (OSError, ValueError) as error:
         raise ModelError(f"cannot save the model in {output} ({' '.join(str(error).split())[:200]})") from error

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import shutil
 from typing import TYPE_CHECKING, Any
 
 from vlbench.errors import ModelError
+from vlbench.models.checkpoint import written_whole
 from vlbench.train.run import sampled_texts
 
 if TYPE_CHECKING:
@@ -15,6 +19,8 @@ if TYPE_CHECKING:
 PREFIX = "vision_encoder_decoder:"
 TINY = "tiny"
 END = "<|endoftext|>"
+RECORD = "pair.json"
+"""What a new pair was made from, beside its weights."""
 LENGTH = 96
 """Tokens that the decoder of a tiny model reads."""
 
@@ -30,11 +36,19 @@ def names_pair(model: str) -> bool:
 
 
 def begin_pair(model: str, source: Source, seed: int, folder: Path) -> Path:
-    """Write the checkpoint that training begins with to ``folder``, unless it is there, and return the folder."""
+    """Write the checkpoint that training begins with to ``folder``, unless it is there, and return the folder.
+
+    What lies there of another pair, seed or source gives way.
+    """
     import torch
 
-    if (folder / "model.safetensors").is_file():
-        return folder
+    made_from = {"model": model, "seed": seed, "data": source.name}
+    with contextlib.suppress(OSError, ValueError):
+        if json.loads((folder / RECORD).read_text(encoding="utf-8")) == made_from:
+            return folder
+    # A folder without these is not of a pair.
+    if any((folder / name).is_file() for name in (RECORD, "model.safetensors")):
+        shutil.rmtree(folder)
     torch.manual_seed(seed)
     rest = model.removeprefix(PREFIX)
     joined, images, tokenizer = _tiny(source) if rest == TINY else _joined(*rest.split("+", 1))
@@ -44,9 +58,11 @@ def begin_pair(model: str, source: Source, seed: int, folder: Path) -> Path:
     # Generation reads its own configuration, everything else the model's.
     for config in (joined.config, joined.generation_config):
         config.decoder_start_token_id, config.eos_token_id, config.pad_token_id = start, end, pad
-    images.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    joined.save_pretrained(folder)
+    with written_whole(folder) as whole:
+        for part in (images, tokenizer, joined):
+            part.save_pretrained(whole)
+    # Last: by it the folder counts as whole.
+    (folder / RECORD).write_text(json.dumps(made_from), encoding="utf-8")
     return folder
 
 

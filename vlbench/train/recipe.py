@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vlbench.errors import UsageError
 from vlbench.plugins import nearest
+from vlbench.train.values import mapping, number, pair, text, whole
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 OBJECTIVES = ("itc", "itm", "mlm", "caption", "tag", "vqa", "vcr", "answer", "distill")
 CAPTIONED = frozenset({"itc", "itm", "mlm", "caption", "tag", "distill"})
 """Objectives that learn from captions."""
+COMPARING = ("itc", "itm", "distill")
+"""Objectives that set the images of a batch beside each other."""
 TASK_OBJECTIVES: Mapping[str, tuple[str, ...]] = {
     "coco_retrieval": ("itc", "itm"),
     "flickr30k_retrieval": ("itc", "itm"),
@@ -25,9 +30,40 @@ TASK_OBJECTIVES: Mapping[str, tuple[str, ...]] = {
     "retrieval": ("itc", "itm"),
     "captioning": ("caption",),
 }
+TASK_CAPTIONS: Mapping[str, str] = {"flickr30k_retrieval": "flickr30k"}
+"""Whose captions a task learns from, where they are not those of COCO."""
 LATE_OBJECTIVES = ("itc", "tag", "vcr", "distill")
 """What two towers without a token of one that sees the other can learn."""
 FOLDER = Path(__file__).parent / "recipes"
+_share, _above = partial(number, most=1.0), partial(number, above=True)
+KINDS: Mapping[str, Callable[[str, Any], Any]] = {
+    # A weight of 0 would be recorded as learned.
+    "objectives": partial(mapping, each=_above),
+    "model": mapping,
+    "every": partial(mapping, each=whole),
+    "tag_first": _share,
+    "steps": whole,
+    "batch_size": whole,
+    "learning_rate": _above,
+    "warmup": _share,
+    "weight_decay": number,
+    "betas": pair,
+    "clip": number,
+    "label_smoothing": _share,
+    "mask_fraction": _share,
+    "questions_per_image": whole,
+    "items_per_step": whole,
+    "min_answer_count": whole,
+    "scenes": whole,
+    # What numpy takes.
+    "seed": partial(whole, least=0, most=2**32 - 1),
+    "save_every": whole,
+    "teacher": text,
+    "init_image": text,
+    "init_text": text,
+    "trainer": mapping,
+}
+"""What turns the value of each field into its type, or refuses it."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +103,9 @@ class Recipe:
     trainer: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Raise ``UsageError`` for values that cannot be."""
+        """Put each value in its type; raise ``UsageError`` for what cannot be."""
+        for name, kind in KINDS.items():
+            object.__setattr__(self, name, kind(name, getattr(self, name)))
         for name in (*self.objectives, *self.every):
             if name not in OBJECTIVES:
                 raise UsageError(
@@ -79,19 +117,8 @@ class Recipe:
                 f"late fusion cannot learn {', '.join(refused)}, in which words look at the image; it learns "
                 f"{', '.join(LATE_OBJECTIVES)} (--objectives, or --fusion early|interactive)"
             )
-        if not any(weight > 0 for weight in self.objectives.values()):
-            raise UsageError("no objective has a weight above 0")
-        for name in (
-            "steps",
-            "batch_size",
-            "questions_per_image",
-            "items_per_step",
-            "scenes",
-            "save_every",
-            "min_answer_count",
-        ):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} is {getattr(self, name)}; it takes a whole number from 1")
+        if not self.objectives:
+            raise UsageError(f"a recipe needs objectives, such as {{itc: 1}}; there are {', '.join(OBJECTIVES)}")
 
     @property
     def fusion(self) -> str:
@@ -100,21 +127,23 @@ class Recipe:
 
     def active(self, step: int) -> tuple[str, ...]:
         """Return the objectives of a step, in the order of ``OBJECTIVES``."""
-        wanted = {name for name, weight in self.objectives.items() if weight > 0}
+        wanted = set(self.objectives)
         if "tag" in wanted and step < self.tag_first * self.steps:
             return ("tag",)
         # Each objective has its turn at another remainder, so that the costly ones do not fall on one step.
         wanted -= {name for turn, (name, n) in enumerate(self.every.items()) if step % n != turn % n}
         return tuple(name for name in OBJECTIVES if name in wanted)
 
+    def document(self) -> dict[str, Any]:
+        """Return the recipe in full, in the types that it has when it is read again."""
+        document: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        return document
+
     def save(self, path: Path) -> None:
         """Write the recipe as YAML, in full."""
         import yaml
 
-        document = {
-            key: list(value) if isinstance(value, tuple) else value for key, value in dataclasses.asdict(self).items()
-        }
-        path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+        path.write_text(yaml.safe_dump(self.document(), sort_keys=False), encoding="utf-8")
 
 
 def classifying(recipe: Recipe) -> Recipe:
@@ -134,7 +163,7 @@ def available() -> list[str]:
 def read_recipe(name: str, overrides: Mapping[str, Any]) -> Recipe:
     """Read a recipe by its name, or from a YAML file, with values of the user in place of its own.
 
-    Raises ``UsageError`` for an unknown name or key.
+    Raises ``UsageError`` for an unknown name or key, or a value that cannot be.
     """
     import yaml
 
@@ -154,11 +183,7 @@ def read_recipe(name: str, overrides: Mapping[str, Any]) -> Recipe:
     for key in given:
         if key not in known:
             raise UsageError(f"recipe {path} has an unknown key {key!r}{nearest(key, known)}")
-    lists = {key: tuple(value) for key, value in given.items() if isinstance(value, list)}
-    try:
-        return Recipe(**{**given, **lists})
-    except TypeError as error:
-        raise UsageError(f"recipe {path} has a value of the wrong kind ({error})") from error
+    return Recipe(**{"objectives": None, **given})
 
 
 def _overridden(document: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -169,10 +194,11 @@ def _overridden(document: Mapping[str, Any], overrides: Mapping[str, Any]) -> di
     """
     given = {**document, **overrides}
     if "model" in overrides:
-        given["model"] = {**(document.get("model") or {}), **overrides["model"]}
+        given["model"] = {**mapping("model", document.get("model")), **overrides["model"]}
         if "fusion" in overrides["model"] and "objectives" not in overrides:
             able = learnable(str(overrides["model"]["fusion"]))
-            given["objectives"] = {k: v for k, v in (document.get("objectives") or {}).items() if k in able}
+            of_recipe = mapping("objectives", document.get("objectives"))
+            given["objectives"] = {k: v for k, v in of_recipe.items() if k in able}
     return given
 
 
@@ -213,3 +239,13 @@ def objectives_of(tasks: Sequence[str], fusion: str = "interactive") -> tuple[st
             raise UsageError(f"a model of {fusion} fusion cannot learn {task}: its words do not look at the image")
         found += [name for name in able if name not in found]
     return tuple(found)
+
+
+def captions_for(tasks: Sequence[str]) -> tuple[str, ...]:
+    """Return the datasets whose captions train a model for ``tasks``.
+
+    >>> captions_for(["flickr30k_retrieval", "vqa", "captioning"]), captions_for([])
+    (('flickr30k', 'coco'), ('coco',))
+    """
+    captioned = [task for task in tasks if CAPTIONED & set(TASK_OBJECTIVES[task])]
+    return tuple(dict.fromkeys(TASK_CAPTIONS.get(task, "coco") for task in captioned)) or ("coco",)

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 from vlbench.errors import ModelError, UsageError
 from vlbench.plugins import nearest
 from vlbench.train.answers import HEADS, give_answers, learn_answers, take_answers
-from vlbench.train.recipe import classifying, learnable, objectives_of
+from vlbench.train.recipe import captions_for, classifying, learnable, objectives_of
+from vlbench.train.values import whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from collections.abc import Set as AbstractSet
     from pathlib import Path
 
     from vlbench.models.checkpoint import Checkpoint
+    from vlbench.runner.progress import Reporter
     from vlbench.train.evaluation import EvaluationPlan
     from vlbench.train.examples import Source
     from vlbench.train.recipe import Recipe
@@ -39,6 +40,7 @@ def pretrain(
     dtype: str = "float32",
     device: str = "auto",
     plan: EvaluationPlan | None = None,
+    reporter: Reporter | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Train a new model on ``data`` (None: scenes) by ``recipe`` and write its checkpoint folder.
@@ -62,7 +64,8 @@ def pretrain(
         f"pretraining {weights / 1e6:.2f} M parameters, {checkpoint.model.config.fusion} fusion, "
         f"by {', '.join(recipe.objectives)} on {source.name}, {len(source)} images"
     )
-    train(checkpoint, source, recipe, output, dtype=dtype, device=device, plan=plan, teacher=teacher, say=say)
+    told: dict[str, Any] = {"reporter": reporter, "say": say}
+    train(checkpoint, source, recipe, output, dtype=dtype, device=device, plan=plan, teacher=teacher, **told)
 
 
 def finetune(
@@ -76,6 +79,7 @@ def finetune(
     dtype: str = "float32",
     device: str = "auto",
     plan: EvaluationPlan | None = None,
+    reporter: Reporter | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Go on from the checkpoint folder ``start`` with the objectives of ``tasks`` and write a new checkpoint folder.
@@ -84,31 +88,28 @@ def finetune(
 
     Raises ``UsageError`` for a task that nothing trains for, ``ModelError`` where ``start`` is no checkpoint.
     """
+    from vlbench.fingerprints import module_fingerprint
     from vlbench.models.checkpoint import load_checkpoint
     from vlbench.models.config import is_checkpoint
     from vlbench.train.trainer import train
     from vlbench.train.words import adapt_words
 
     _refuse_beginnings(recipe)
-    objectives_of(tasks)
     if vqa_head not in HEADS:
         raise UsageError(f"--vqa-head {vqa_head!r} is none of {', '.join(HEADS)}")
+    if "vqa" not in objectives_of(tasks) and vqa_head != "generate":
+        raise UsageError(f"--vqa-head {vqa_head} is for the task vqa, which --task does not name")
     if not is_checkpoint(start):
         raise ModelError(f"{start} is not a checkpoint folder of a built-in model (vlbench pretrain makes one)")
     checkpoint = load_checkpoint(start)
-    fusion = checkpoint.model.config.fusion
-    wanted = objectives_of(tasks, fusion)
-    if vqa_head == "classify":
-        recipe = classifying(recipe)
-        wanted = tuple("answer" if name == "vqa" else name for name in wanted)
-    captioned = data is None or bool({"itc", "itm", "caption"} & set(wanted))
-    recipe = _narrowed(recipe, wanted, {"tag", "mlm"} & set(learnable(fusion)) if captioned else set())
-    source = open_source(data, recipe)
+    about = {"model": str(start), "weights": module_fingerprint(checkpoint.model), "tasks": list(tasks)}
+    about["vqa_head"] = vqa_head
+    recipe = _aimed(recipe, tasks, checkpoint.model.config.fusion, vqa_head, everything=data is None)
+    source = open_source(data, recipe, tasks)
     if not set(source.trained_on) <= set(checkpoint.model.config.trained_on):
         checkpoint = adapt_words(checkpoint, list(sampled_texts(source)), say)
     model = checkpoint.model
-    if "tag" in recipe.objectives and not model.config.tags:
-        recipe = dataclasses.replace(recipe, objectives={k: v for k, v in recipe.objectives.items() if k != "tag"})
+    recipe = _tagging(recipe, model.config.tags, source, say)
     if "answer" in recipe.objectives:
         give_answers(model, _answers(source, recipe, say), recipe.seed)
     elif "vqa" in recipe.objectives and model.config.answers:
@@ -121,7 +122,8 @@ def finetune(
         trained_on=_union(model.config.trained_on, source.trained_on),
     )
     say(f"fine-tuning {start} for {', '.join(tasks)} on {source.name}, {len(source)} images")
-    train(checkpoint, source, recipe, output, dtype=dtype, device=device, plan=plan, say=say)
+    told: dict[str, Any] = {"reporter": reporter, "say": say}
+    train(checkpoint, source, recipe, output, dtype=dtype, device=device, about=about, plan=plan, **told)
 
 
 def _refuse_beginnings(recipe: Recipe) -> None:
@@ -132,14 +134,32 @@ def _refuse_beginnings(recipe: Recipe) -> None:
         raise UsageError(f"{what} in a recipe is for vlbench pretrain; vlbench finetune goes on from --model")
 
 
-def _narrowed(recipe: Recipe, wanted: Sequence[str], beside: AbstractSet[str]) -> Recipe:
-    """Return the recipe with the objectives ``wanted``, and of those ``beside`` the ones that it has.
+def _aimed(recipe: Recipe, tasks: Sequence[str], fusion: str, vqa_head: str, *, everything: bool) -> Recipe:
+    """Return the recipe with the objectives of ``tasks``, and of tags and masked words those that it has.
 
-    What stands beside needs captions, which a folder of questions alone does not have.
+    These need captions, which a folder of questions alone does not have, unlike data with ``everything``.
     """
+    wanted = objectives_of(tasks, fusion)
+    if vqa_head == "classify":
+        recipe = classifying(recipe)
+        wanted = tuple("answer" if name == "vqa" else name for name in wanted)
+    captioned = everything or bool({"itc", "itm", "caption"} & set(wanted))
+    beside = {"tag", "mlm"} & set(learnable(fusion)) if captioned else set()
     weights = {name: weight for name, weight in recipe.objectives.items() if name in wanted or name in beside}
     missing = {name: 1.0 for name in wanted if name not in weights}
     return dataclasses.replace(recipe, objectives={**weights, **missing})
+
+
+def _tagging(recipe: Recipe, tags: Sequence[str], source: Source, say: Callable[[str], None]) -> Recipe:
+    """Return the recipe without the objective ``tag`` where the model's ``tags`` are true of no image of ``source``.
+
+    It would learn of every image that there is nothing on it.
+    """
+    if "tag" not in recipe.objectives or not set(tags).isdisjoint(_tags(source)):
+        return recipe
+    if tags:
+        say(f"tags are left out: none of the model's {len(tags)} tags is one of {source.name}")
+    return dataclasses.replace(recipe, objectives={k: v for k, v in recipe.objectives.items() if k != "tag"})
 
 
 def _taught(recipe: Recipe) -> Recipe:
@@ -151,8 +171,8 @@ def _taught(recipe: Recipe) -> Recipe:
     return recipe
 
 
-def open_source(data: Path | str | None, recipe: Recipe) -> Source:
-    """Return the training examples of ``data``, or of scenes."""
+def open_source(data: Path | str | None, recipe: Recipe, tasks: Sequence[str] = ()) -> Source:
+    """Return the training examples of ``data``, or of scenes, that ``tasks`` of fine-tuning learn from."""
     from vlbench.data.roots import open_root
     from vlbench.train.examples import FolderSource, ScenesSource
     from vlbench.train.shards import ShardSource, shards_in
@@ -161,7 +181,7 @@ def open_source(data: Path | str | None, recipe: Recipe) -> Source:
         return ScenesSource(recipe.scenes)
     if shards := shards_in(data):
         return ShardSource(shards, tuple(recipe.objectives))
-    source = FolderSource(open_root(data), tuple(recipe.objectives))
+    source = FolderSource(open_root(data), tuple(recipe.objectives), captions_for(tasks))
     if not len(source):
         raise UsageError(f"{data} holds no training images for {', '.join(recipe.objectives)}")
     return source
@@ -186,7 +206,7 @@ def new_checkpoint(source: Source, recipe: Recipe, say: Callable[[str], None] = 
             f"unknown fusion {recipe.fusion!r}{nearest(recipe.fusion, FUSIONS)}; one of {', '.join(FUSIONS)}"
         )
     towers = Towers.of(recipe)
-    vocabulary = int(wanted.pop("vocabulary", 1024))
+    vocabulary = whole("model.vocabulary", wanted.pop("vocabulary", 1024))
     tokenizer = towers.tokenizer or TextTokenizer.train(sampled_texts(source), vocabulary)
     tags = _tags(source) if "tag" in recipe.objectives else ()
     answers = _answers(source, recipe, say) if "answer" in recipe.objectives else ()
@@ -197,22 +217,22 @@ def new_checkpoint(source: Source, recipe: Recipe, say: Callable[[str], None] = 
         raise UsageError(f"the recipe's model has an unknown key {unknown[0]!r}; there are {', '.join(sorted(known))}")
     lists = {key: tuple(value) for key, value in wanted.items() if isinstance(value, list)}
     sizes = towers.fitted({**SIZES[size], **wanted, **lists})
-    layers = (int(sizes[f"{part}_layers"]) for part in ("vision", "text", "fusion"))
     settings = {
         **sizes,
-        **layers_by_fusion(recipe.fusion, *layers),
         "vocabulary": len(tokenizer),
         "tags": tags,
         "answers": answers,
         "objectives": tuple(recipe.objectives),
         "trained_on": _union(source.trained_on, towers.trained_on),
     }
-    try:
-        config = ModelConfig(**settings)
-    except ValueError as error:
-        raise UsageError(f"the recipe's model cannot be: {error}") from error
     torch.manual_seed(recipe.seed)
-    model = VisionLanguageModel(config)
+    try:
+        # First of all: what follows counts with its numbers.
+        ModelConfig(**settings)
+        layers = (sizes[f"{part}_layers"] for part in ("vision", "text", "fusion"))
+        model = VisionLanguageModel(ModelConfig(**{**settings, **layers_by_fusion(recipe.fusion, *layers)}))
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise UsageError(f"the recipe's model cannot be: {' '.join(str(error).split())}") from error
     towers.install(model, say)
     return Checkpoint(model, tokenizer)
 

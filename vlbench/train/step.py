@@ -30,6 +30,9 @@ class TrainingModel(nn.Module):
     ``forward(batch)`` returns ``{"loss": …}``; ``losses`` keeps the unweighted losses of the last step by name.
     """
 
+    # The trainer asks for it where weights are missing, as of any model of transformers.
+    _keys_to_ignore_on_save = None
+
     def __init__(
         self,
         model: VisionLanguageModel,
@@ -67,8 +70,7 @@ class TrainingModel(nn.Module):
             if name in batch["active"]:
                 losses |= self._tokens(name, batch, image)
         if "tag" in batch["active"]:
-            loss = objectives.tagging_loss(self.model.tag_evidence(image), batch["tags"])
-            losses |= _named("tag", loss, max(1.0, float(batch["tags"].sum())))
+            losses |= self._tags(batch, image)
         if "vcr" in batch["active"]:
             losses |= self._choice(batch, image)
         if "answer" in batch["active"]:
@@ -130,6 +132,12 @@ class TrainingModel(nn.Module):
         smoothing = self.label_smoothing if name == "caption" else 0.0
         loss = objectives.token_loss(self.model.words(hidden[asked]), labels[asked], smoothing)
         return _named(name, loss, int(asked.sum()))
+
+    def _tags(self, batch: Batch, image: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Tags of the images of which they are known."""
+        present = batch["tags"]
+        loss = objectives.tagging_loss(self.model.tag_evidence(image[batch["tags_image"]]), present)
+        return _named("tag", loss, max(1.0, float(present.sum())) if len(present) else 0)
 
     def _answer(self, batch: Batch, image: torch.Tensor) -> dict[str, torch.Tensor]:
         """Answers of the vocabulary."""

@@ -36,14 +36,16 @@ class Teacher:
 
     @classmethod
     def load(cls, model: str, device: str) -> Teacher:
-        """Load what ``--teacher`` names; raises ``UnsupportedTask`` where it does not embed."""
+        """Load what ``--teacher`` names; raises ``UnsupportedTask`` where it does not embed, or at random only."""
+        from vlbench.adapters.baseline import Baseline
         from vlbench.plugins import load_plugins
         from vlbench.resolve import resolve_model
         from vlbench.runner.results import trained_on
 
         resolved = resolve_model(model, load_plugins(), {})
         options = LoadOptions(resolved.checkpoint, own_device(device), "float32", arguments=resolved.arguments)
-        if not resolved.adapter.capabilities(options) >= NEEDED:
+        floor = issubclass(resolved.adapter, Baseline)
+        if floor or not resolved.adapter.capabilities(options) >= NEEDED:
             raise UnsupportedTask(f"--teacher {model} does not embed images and texts; a teacher needs both")
         adapter = resolved.load(options)
         return cls(adapter, trained_on(resolved, adapter))

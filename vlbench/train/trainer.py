@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
-import json
 import math
 import os
 import time
@@ -13,17 +11,23 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
-from vlbench.errors import DataError, EvaluationFailed, UsageError
+from vlbench.errors import EvaluationFailed, UsageError
 from vlbench.models.checkpoint import Checkpoint, save_checkpoint
+from vlbench.runner.devices import check_gpu
+from vlbench.runner.progress import Silent
 from vlbench.train.arguments import check_keys
 from vlbench.train.collate import Collator, Draws
+from vlbench.train.distributed import is_first
 from vlbench.train.evaluation import Evaluation, rows_up_to
+from vlbench.train.recipe import COMPARING
+from vlbench.train.resume import STATE, begin
 from vlbench.train.step import TrainingModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from vlbench.runner.progress import Reporter
     from vlbench.train.evaluation import EvaluationPlan
     from vlbench.train.examples import Source
     from vlbench.train.recipe import Recipe
@@ -40,7 +44,6 @@ class Trainable(Protocol):
 
 
 LOG = "training_log.csv"
-STATE = "trainer"
 LOG_EVERY = 20
 
 
@@ -52,16 +55,19 @@ def train(
     *,
     dtype: str = "float32",
     device: str = "auto",
+    about: Mapping[str, Any] | None = None,
     plan: EvaluationPlan | None = None,
     teacher: Teacher | None = None,
+    reporter: Reporter | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Train ``checkpoint.model`` in place and write the checkpoint folder ``output``.
 
     Under torchrun each process takes its share of every batch, and the batches are those of one process. A run that was
     killed goes on from its last saved step when it is called again with the same arguments, and makes the same batches
-    as an undisturbed one. ``plan`` says what is evaluated meanwhile. Weights are saved as ``dtype``. Raises
-    ``DataError`` where the folder cannot be written, ``EvaluationFailed`` where the loss is no longer a number.
+    as an undisturbed one; ``about`` is what its arguments are beside the recipe and the data. ``plan`` says what is
+    evaluated meanwhile. Weights are saved as ``dtype``. Raises ``UsageError`` where the unfinished run in the folder is
+    another one, ``DataError`` where it cannot be written, ``EvaluationFailed`` where the loss is no longer a number.
     """
     scale = teacher.scale if teacher else 1.0
     wrapped = TrainingModel(checkpoint.model.train(), recipe.objectives, recipe.label_smoothing, scale)
@@ -71,7 +77,18 @@ def train(
         save_checkpoint(folder, checkpoint)
 
     evaluation = Evaluation(plan, save, output, device) if plan else None
-    trainer = fit(wrapped, source, collator, recipe, output, device=device, evaluation=evaluation, say=say)
+    trainer = fit(
+        wrapped,
+        source,
+        collator,
+        recipe,
+        output,
+        device=device,
+        about=about,
+        evaluation=evaluation,
+        reporter=reporter,
+        say=say,
+    )
     checkpoint.model.eval()
     if trainer.is_world_process_zero():
         save_checkpoint(output, Checkpoint(checkpoint.model.cpu(), checkpoint.tokenizer), getattr(torch, dtype))
@@ -85,77 +102,72 @@ def fit(
     output: Path,
     *,
     device: str,
+    about: Mapping[str, Any] | None = None,
     evaluation: Evaluation | None = None,
+    reporter: Reporter | None = None,
     say: Callable[[str], None],
 ) -> Trainer:
-    """Run the loop over the draws of ``source``; only its state, the recipe and the logs are written."""
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        if is_first():
-            recipe.save(output / "recipe.yaml")
-    except OSError as error:
-        raise DataError(f"cannot write {output} ({error.strerror}); choose another --output") from error
-    last = _last_complete(output / STATE)
+    """Run the loop over the draws of ``source``; only its state, the logs and what the run is begun with are written.
+
+    That is the recipe, the data, and ``about``: what else decides the weights, in JSON's types. ``reporter`` counts
+    the steps.
+    """
+    reporter = reporter or Silent()
+    arguments = _arguments(recipe, output, device)
+    last = begin(output, recipe, {"data": source.name, "images": len(source), **(about or {})})
     if last is not None:
         say(f"going on from {last}")
     if evaluation is not None and is_first():
         evaluation.check()
+    callbacks = [_Log(output / LOG, recipe, wrapped, say, reporter), *([_Due(evaluation)] if evaluation else [])]
+    trainer = _trainer(wrapped, arguments, source, recipe, collator, callbacks)
+    trainer.evaluation, trainer.say = evaluation, say
+    try:
+        trainer.train(resume_from_checkpoint=last)
+    finally:
+        reporter.stop()
+    return trainer
+
+
+def _trainer(
+    wrapped: Trainable,
+    arguments: TrainingArguments,
+    source: Source,
+    recipe: Recipe,
+    collator: Callable[..., dict[str, Any]],
+    callbacks: list[TrainerCallback],
+) -> _KeyedTrainer:
+    """Return the trainer; raises ``UsageError`` where it is to report to what is not installed."""
+    from transformers import PrinterCallback
+
     assert isinstance(wrapped, torch.nn.Module)
     try:
         trainer = _KeyedTrainer(
             model=wrapped,
-            args=_arguments(recipe, output, device),
+            args=arguments,
             train_dataset=Draws(source, recipe),
             data_collator=collator,
-            callbacks=[_Log(output / LOG, recipe, wrapped, say), *([_Due(evaluation)] if evaluation else [])],
+            callbacks=callbacks,
         )
     except RuntimeError as error:
         if "to be installed" not in str(error):
             raise
         reports = recipe.trainer.get("report_to")
         raise UsageError(f"report_to={reports}: {error} (for example: pip install {reports})") from error
-    trainer.evaluation, trainer.say = evaluation, say
-    # The default callback prints a dictionary a step; the log is ours.
-    from transformers import PrinterCallback
-
+    # It prints a dictionary a step; the log is ours.
     trainer.remove_callback(PrinterCallback)
-    trainer.train(resume_from_checkpoint=last)
     return trainer
 
 
-def is_first() -> bool:
-    """Tell whether this is the one process, or the first of those that torchrun started."""
-    return os.environ.get("RANK", "0") == "0"
-
-
-def _last_complete(folder: Path) -> str | None:
-    """Return the last checkpoint that was written to its end: the trainer writes ``trainer_state.json`` last.
-
-    A process that was killed while it saved leaves a later one without, from which nothing could go on.
-    """
-    complete: dict[int, str] = {}
-    for path in folder.glob("checkpoint-*/trainer_state.json"):
-        with contextlib.suppress(ValueError):
-            complete[int(json.loads(path.read_text(encoding="utf-8"))["global_step"])] = str(path.parent)
-    return complete[max(complete)] if complete else None
-
-
 def _arguments(recipe: Recipe, output: Path, device: str) -> TrainingArguments:
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    check_gpu(device)
     check_keys(list(recipe.trainer))
-    parts = recipe.trainer.get("gradient_accumulation_steps", 1)
-    if not isinstance(parts, int) or parts < 1:
-        raise UsageError(f"gradient_accumulation_steps is {parts}; it takes a whole number from 1")
-    if recipe.batch_size % (processes * parts):
-        shares = f"{parts} accumulated parts" if processes == 1 else f"{processes} processes"
-        shares += f" of {parts} accumulated parts each" if processes > 1 and parts > 1 else ""
-        raise UsageError(f"{shares} cannot share batches of {recipe.batch_size}; take another --batch-size")
     cpu = device == "cpu" or (device == "auto" and not torch.cuda.is_available())
     reports = recipe.trainer.get("report_to", "none") not in ("none", ["none"], [])
     own: dict[str, Any] = {
         "output_dir": str(output / STATE),
         "max_steps": recipe.steps,
-        "per_device_train_batch_size": recipe.batch_size // (processes * parts),
+        "per_device_train_batch_size": _share(recipe),
         "learning_rate": recipe.learning_rate,
         "lr_scheduler_type": "cosine",
         "warmup_steps": math.ceil(recipe.warmup * recipe.steps),
@@ -182,6 +194,25 @@ def _arguments(recipe: Recipe, output: Path, device: str) -> TrainingArguments:
         return TrainingArguments(**{**own, **recipe.trainer})
     except (ValueError, TypeError, ImportError, OSError) as error:
         raise UsageError(f"the trainer refuses its arguments: {' '.join(str(error).split())}") from error
+
+
+def _share(recipe: Recipe) -> int:
+    """Return the images of a batch that one process has at once; raises ``UsageError`` for shares that cannot be."""
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    parts = recipe.trainer.get("gradient_accumulation_steps", 1)
+    if not isinstance(parts, int) or parts < 1:
+        raise UsageError(f"gradient_accumulation_steps is {parts}; it takes a whole number from 1")
+    if recipe.batch_size % (processes * parts):
+        shares = f"{parts} accumulated parts" if processes == 1 else f"{processes} processes"
+        shares += f" of {parts} accumulated parts each" if processes > 1 and parts > 1 else ""
+        raise UsageError(f"{shares} cannot share batches of {recipe.batch_size}; take another --batch-size")
+    contrast = [name for name in COMPARING if name in recipe.objectives]
+    if contrast and recipe.batch_size // parts < 2:
+        raise UsageError(
+            f"{', '.join(contrast)}: the images of a batch are compared, and one alone teaches nothing; take "
+            f"--batch-size {2 * parts} or more"
+        )
+    return recipe.batch_size // (processes * parts)
 
 
 class _KeyedTrainer(Trainer):
@@ -233,16 +264,20 @@ class _Due(TrainerCallback):
 class _Log(TrainerCallback):
     """Writes the losses as CSV and says a line now and then; stops a run whose loss is no number."""
 
-    def __init__(self, path: Path, recipe: Recipe, model: Trainable, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, path: Path, recipe: Recipe, model: Trainable, say: Callable[[str], None], reporter: Reporter
+    ) -> None:
+        self._reporter = reporter
         self._path, self._recipe, self._model, self._say = path, recipe, model, say
         self._sums: dict[str, list[float]] = {}
         self._started = time.monotonic()
         self._step_ended = self._started
         self._first: int | None = None
-        self._names = [name for name, weight in recipe.objectives.items() if weight > 0]
+        self._names = list(recipe.objectives)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Begin the log; of a run that goes on keep the rows up to its checkpoint, since later steps are made again."""
+        self._reporter.start(self._recipe.steps, state.global_step, "steps")
         if not is_first():
             return
         kept = rows_up_to(self._path, state.global_step)
@@ -259,7 +294,10 @@ class _Log(TrainerCallback):
         if self._first is None:
             self._first, self._started = state.global_step, time.monotonic()
         self._gather(state.global_step)
-        if is_first() and (state.global_step % LOG_EVERY == 0 or state.global_step == self._recipe.steps):
+        self._reporter.advance(1)
+        # Also where it is saved: the means since then are all that a run that goes on from there can know.
+        due = any(state.global_step % every == 0 for every in (LOG_EVERY, self._recipe.save_every))
+        if due or state.global_step == self._recipe.steps:
             self._flush(state.global_step, kwargs["lr_scheduler"].get_last_lr()[0])
         self._step_ended = time.monotonic()
 
@@ -280,11 +318,15 @@ class _Log(TrainerCallback):
     def _flush(self, step: int, rate: float) -> None:
         means: Mapping[str, float] = {name: sum(values) / len(values) for name, values in self._sums.items()}
         self._sums = {}
+        if not is_first():
+            return
         elapsed = max(time.monotonic() - self._started, 1e-9)
         speed = (step - (self._first or 0)) * self._recipe.batch_size / elapsed
         self._append(
             [step, f"{rate:.3e}", f"{speed:.1f}", *(f"{means[n]:.4f}" if n in means else "" for n in self._names)]
         )
-        left = (self._recipe.steps - step) * self._recipe.batch_size / max(speed, 1e-9)
         shown = "  ".join(f"{name} {value:.3f}" for name, value in means.items())
-        self._say(f"step {step}/{self._recipe.steps}  {shown}  {speed:.0f} examples/s, {left:.0f} s left")
+        if speed:  # unknown after the first step
+            left = (self._recipe.steps - step) * self._recipe.batch_size / speed
+            shown += f"  {speed:.0f} examples/s, {left:.0f} s left"
+        self._say(f"step {step}/{self._recipe.steps}  {shown}")
