@@ -178,6 +178,7 @@ def test_the_verbs_with_every_form_of_the_report(tmp_path: Path) -> None:
         ((bad, "--model", "colours"), "give no results"),
         ((bad, "--limit", "5"), "--limit is for --model: results that are there were made without it"),
         ((bad, "--max-failures", "-1"), "Invalid value for '--max-failures'"),
+        ((bad, "--tasks", "all"), "--tasks all is for --model"),
         ((bad, "--tasks", "vqaa"), "unknown task 'vqaa'; did you mean 'vqa'"),
         ((bad, "--tasks", "vcr", "--json"), None),
     ):

@@ -17,7 +17,7 @@ from tests.support.kills import Killed, killed_in_step
 from tests.support.nano import nano, write_nano
 from vlbench.adapter import LoadOptions
 from vlbench.errors import UsageError
-from vlbench.models.checkpoint import save_checkpoint
+from vlbench.models.checkpoint import UNFINISHED, save_checkpoint
 from vlbench.plugins import load_plugins
 from vlbench.resolve import resolve_model
 from vlbench.train.examples import ScenesSource
@@ -83,11 +83,15 @@ def test_fine_tuning_does_not_go_on_from_another_model_or_for_another_task(tmp_p
         tuned(start, "vqa", vqa_head="classify")
     with pytest.raises(UsageError, match=r"tasks \['vqa'\], not \['vqa', 'captioning'\]"):
         tuned(start, "vqa", "captioning")
+    # Another way to the same weights is no other command.
+    (tmp_path / "link").symlink_to(start)
+    with killed_in_step(3):
+        tuned(tmp_path / "link", "vqa")
     about = json.loads((tmp_path / "tuned" / "run.json").read_text())
     assert about["data"] == "scenes-train:40" and about["tasks"] == ["vqa"]
 
 
-def test_a_new_pair_is_made_once_and_anew_for_another_seed(tmp_path: Path) -> None:
+def test_a_new_pair_is_made_once_and_nothing_else_gives_way_to_it(tmp_path: Path) -> None:
     def weights(seed: int) -> dict[str, torch.Tensor]:
         return load_file(
             begin_pair("vision_encoder_decoder:tiny", ScenesSource(5), seed, tmp_path / "start") / "model.safetensors"
@@ -100,7 +104,12 @@ def test_a_new_pair_is_made_once_and_anew_for_another_seed(tmp_path: Path) -> No
     when = (tmp_path / "start" / "model.safetensors").stat().st_mtime_ns
     assert torch.equal(weights(0)[name], first[name])
     assert (tmp_path / "start" / "model.safetensors").stat().st_mtime_ns == when
-    assert not torch.equal(weights(1)[name], first[name])
+    with pytest.raises(UsageError, match="holds a checkpoint of seed 0, not 1; choose another --output"):
+        weights(1)
+    (tmp_path / "start" / "pair.json").unlink()
+    with pytest.raises(UsageError, match="holds a checkpoint of model unknown"):
+        weights(0)
+    assert (tmp_path / "start" / "mine.txt").exists()
 
 
 def _built_in(folder: Path) -> None:
@@ -141,4 +150,4 @@ def test_a_kill_within_the_last_save_leaves_no_finished_checkpoint(
             write(tmp_path / "made")
     assert not (tmp_path / "made" / "model.safetensors").exists()
     write(tmp_path / "made")
-    assert (tmp_path / "made" / "model.safetensors").exists() and not (tmp_path / "made" / "unfinished").exists()
+    assert (tmp_path / "made" / "model.safetensors").exists() and not (tmp_path / "made" / UNFINISHED).exists()

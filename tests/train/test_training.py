@@ -109,6 +109,9 @@ def test_the_recipes_that_ship_are_read_and_written_back(name: str, tmp_path: Pa
         ("objectives: {itc: 1}\nsteps: many", "steps is 'many'; it takes a whole number from 1"),
         ("objectives: {itc: 1}\nbetas: 0.9", r"betas is 0.9; it takes two numbers, such as \[0.9, 0.98\]"),
         ("objectives: {itc: 1}\nmodel: nano", "model is 'nano'; it takes a mapping"),
+        ("objectives: {itc: 1}\nmodel: {image_epsilon: 0}", "model.image_epsilon is 0; it takes a number above 0"),
+        ("objectives: {itc: 1}\nmodel: {dropout: 1}", "model.dropout is 1; it takes a number from 0 to 1"),
+        ("objectives: {itc: 1}\ntrainer: {run_name: 2024-01-01}", r"trainer.run_name is datetime.date\(2024, 1, 1\)"),
         ("objectives: {itc: 1}\nwarmup: 3", "warmup is 3; it takes a number from 0 to 1"),
         ("objectives: {itc: 1}\nlearning_rate: -1", "learning_rate is -1; it takes a number above 0"),
         ("objectives: {itc: 1}\nseed: -1", "seed is -1; it takes a whole number from 0 to 4294967295"),
@@ -128,14 +131,22 @@ def test_a_wrong_recipe_is_one_clear_error(tmp_path: Path, text: str, message: s
 
 def test_numbers_that_yaml_reads_as_texts_are_numbers(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
-    path.write_text("{objectives: {itc: 1}, learning_rate: 5e-4, steps: 1e3, betas: [0.9, 0.99], model: }")
+    path.write_text(
+        "{objectives: {itc: 1}, learning_rate: 5e-4, steps: 1e3, betas: [0.9, 0.99], model: {text_epsilon: 1e-12}}"
+    )
     recipe = read_recipe(str(path), {})
-    assert (recipe.learning_rate, recipe.steps, recipe.betas, recipe.model) == (5e-4, 1000, (0.9, 0.99), {})
+    assert (recipe.learning_rate, recipe.steps, recipe.betas, recipe.model) == (
+        5e-4,
+        1000,
+        (0.9, 0.99),
+        {"text_epsilon": 1e-12},
+    )
 
 
 @pytest.mark.parametrize(
     ("model", "message"),
     [
+        ({"class_token": "no"}, "class_token is 'no'; it takes true or false"),
         ({"vision_layers": "two"}, "vision_layers is 'two'; it takes a whole number from 0"),
         ({"text_layers": -1}, "text_layers is -1; it takes a whole number from 0"),
         ({"heads": 5, "width": 30}, "width 30 is not a multiple of 4 and of its 5 heads"),
@@ -144,12 +155,12 @@ def test_numbers_that_yaml_reads_as_texts_are_numbers(tmp_path: Path) -> None:
         ({"image_size": 4}, "image_size 4 is not a multiple of 8, the stride of its stem"),
         ({"image_size": 20}, "image_size 20 is not a multiple of 8, the stride of its stem"),
         ({"stem": [50]}, "the recipe's model cannot be: num_channels .50. must be divisible"),
-        ({"dropout": 3}, "the recipe's model cannot be: dropout"),
+        ({"dropout": 3}, "model.dropout is 3; it takes a number from 0 to 1"),
     ],
 )
 def test_a_model_that_cannot_be_is_one_clear_error(model: Mapping[str, object], message: str) -> None:
-    recipe = _recipe(model={**NANO, **model}, scenes=2)
     with pytest.raises(UsageError, match=message) as caught:
+        recipe = _recipe(model={**NANO, **model}, scenes=2)
         new_checkpoint(open_source(None, recipe), recipe)
     assert "\n" not in str(caught.value)
 

@@ -129,7 +129,9 @@ def check(
     plugins = load_plugins(plugin or ())
     if model is None:
         scored = of_tasks(results or [], wanted, baselines)
-        for task in (task for task, found in scored.items() if isinstance(found, str) and task not in baselines):
+        if ALL in wanted:
+            raise UsageError(f"--tasks {ALL} is for --model; without --tasks all results and baselines are checked")
+        for task in (task for task in named or () if isinstance(scored[task], str) and task not in baselines):
             plugins.task(task)  # a name that no task has is a slip, and no result that is missing
         return _report(check_results(scored, baselines, rules, max_failures), junit, markdown, as_json)
     wanted = wanted or list(baselines)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from vlbench.models.model import VisionLanguageModel
 
 WEIGHTS = "model.safetensors"
+UNFINISHED = ".vlbench-unfinished"
+"""Where the files of a checkpoint are written before they are there; what lies in it is thrown away."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ def written_whole(folder: Path) -> Iterator[Path]:
 
     A process that is killed meanwhile leaves none behind, so that the same command can go on.
     """
-    made = folder / "unfinished"
+    made = folder / UNFINISHED
     shutil.rmtree(made, ignore_errors=True)
     made.mkdir(parents=True)
     try:

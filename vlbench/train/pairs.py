@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 from typing import TYPE_CHECKING, Any
 
-from vlbench.errors import ModelError
+from vlbench.errors import ModelError, UsageError
 from vlbench.models.checkpoint import written_whole
 from vlbench.train.run import sampled_texts
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from vlbench.train.examples import Source
@@ -38,17 +38,14 @@ def names_pair(model: str) -> bool:
 def begin_pair(model: str, source: Source, seed: int, folder: Path) -> Path:
     """Write the checkpoint that training begins with to ``folder``, unless it is there, and return the folder.
 
-    What lies there of another pair, seed or source gives way.
+    Raises ``UsageError`` where something else lies there: another pair, or one of another seed or source.
     """
     import torch
 
     made_from = {"model": model, "seed": seed, "data": source.name}
-    with contextlib.suppress(OSError, ValueError):
-        if json.loads((folder / RECORD).read_text(encoding="utf-8")) == made_from:
-            return folder
-    # A folder without these is not of a pair.
-    if any((folder / name).is_file() for name in (RECORD, "model.safetensors")):
-        shutil.rmtree(folder)
+    if any(folder.glob("model*.safetensors")):
+        _refuse_another(folder, made_from)
+        return folder
     torch.manual_seed(seed)
     rest = model.removeprefix(PREFIX)
     joined, images, tokenizer = _tiny(source) if rest == TINY else _joined(*rest.split("+", 1))
@@ -61,9 +58,20 @@ def begin_pair(model: str, source: Source, seed: int, folder: Path) -> Path:
     with written_whole(folder) as whole:
         for part in (images, tokenizer, joined):
             part.save_pretrained(whole)
-    # Last: by it the folder counts as whole.
-    (folder / RECORD).write_text(json.dumps(made_from), encoding="utf-8")
+        (whole / RECORD).write_text(json.dumps(made_from), encoding="utf-8")
     return folder
+
+
+def _refuse_another(folder: Path, made_from: Mapping[str, Any]) -> None:
+    there: dict[str, Any] = {}
+    with contextlib.suppress(OSError, ValueError):
+        there = dict(json.loads((folder / RECORD).read_text(encoding="utf-8")))
+    for name, value in made_from.items():
+        if there.get(name) != value:
+            raise UsageError(
+                f"{folder} holds a checkpoint of {name} {there.get(name, 'unknown')}, not {value}; choose another "
+                "--output, or go on with the same command"
+            )
 
 
 def _joined(encoder: str, decoder: str) -> tuple[Any, Any, Any]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from vlbench.errors import UsageError
 from vlbench.plugins import nearest
-from vlbench.train.values import mapping, number, pair, text, whole
+from vlbench.train.values import mapping, number, pair, plain, size, text, whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -39,7 +39,7 @@ _share, _above = partial(number, most=1.0), partial(number, above=True)
 KINDS: Mapping[str, Callable[[str, Any], Any]] = {
     # A weight of 0 would be recorded as learned.
     "objectives": partial(mapping, each=_above),
-    "model": mapping,
+    "model": partial(mapping, each=size),
     "every": partial(mapping, each=whole),
     "tag_first": _share,
     "steps": whole,
@@ -61,7 +61,7 @@ KINDS: Mapping[str, Callable[[str, Any], Any]] = {
     "teacher": text,
     "init_image": text,
     "init_text": text,
-    "trainer": mapping,
+    "trainer": partial(mapping, each=plain),
 }
 """What turns the value of each field into its type, or refuses it."""
 

@@ -63,6 +63,10 @@ def _refuse_others(output: Path, recipe: Recipe, about: Mapping[str, Any]) -> No
     if (output / RUN).is_file():
         there |= _read(output / RUN)
         now |= about
+        # The same weights and data may be named by another path: by a relative one, or after a new installation.
+        if there.get("weights") == now.get("weights") is not None:
+            there.pop("model", None)
+            now.pop("model", None)
     differing = [name for name in {**there, **now} if there.get(name) != now.get(name)]
     if differing:
         told = ", ".join(f"{name} {_told(there.get(name))}, not {_told(now.get(name))}" for name in differing)

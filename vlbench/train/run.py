@@ -104,7 +104,7 @@ def finetune(
     checkpoint = load_checkpoint(start)
     about = {"model": str(start), "weights": module_fingerprint(checkpoint.model), "tasks": list(tasks)}
     about["vqa_head"] = vqa_head
-    recipe = _aimed(recipe, tasks, checkpoint.model.config.fusion, vqa_head, everything=data is None)
+    recipe = _aimed(recipe, tasks, checkpoint.model.config.fusion, vqa_head, everything=data is None, say=say)
     source = open_source(data, recipe, tasks)
     if not set(source.trained_on) <= set(checkpoint.model.config.trained_on):
         checkpoint = adapt_words(checkpoint, list(sampled_texts(source)), say)
@@ -134,7 +134,9 @@ def _refuse_beginnings(recipe: Recipe) -> None:
         raise UsageError(f"{what} in a recipe is for vlbench pretrain; vlbench finetune goes on from --model")
 
 
-def _aimed(recipe: Recipe, tasks: Sequence[str], fusion: str, vqa_head: str, *, everything: bool) -> Recipe:
+def _aimed(
+    recipe: Recipe, tasks: Sequence[str], fusion: str, vqa_head: str, *, everything: bool, say: Callable[[str], None]
+) -> Recipe:
     """Return the recipe with the objectives of ``tasks``, and of tags and masked words those that it has.
 
     These need captions, which a folder of questions alone does not have, unlike data with ``everything``.
@@ -146,6 +148,11 @@ def _aimed(recipe: Recipe, tasks: Sequence[str], fusion: str, vqa_head: str, *, 
     captioned = everything or bool({"itc", "itm", "caption"} & set(wanted))
     beside = {"tag", "mlm"} & set(learnable(fusion)) if captioned else set()
     weights = {name: weight for name, weight in recipe.objectives.items() if name in wanted or name in beside}
+    for name in {"tag", "mlm"} & set(recipe.objectives) - set(weights):
+        say(
+            f"the objective {name} is left out: "
+            + ("the task's data have no captions" if not captioned else f"{fusion} fusion")
+        )
     missing = {name: 1.0 for name in wanted if name not in weights}
     return dataclasses.replace(recipe, objectives={**weights, **missing})
 
@@ -157,8 +164,7 @@ def _tagging(recipe: Recipe, tags: Sequence[str], source: Source, say: Callable[
     """
     if "tag" not in recipe.objectives or not set(tags).isdisjoint(_tags(source)):
         return recipe
-    if tags:
-        say(f"tags are left out: none of the model's {len(tags)} tags is one of {source.name}")
+    say(f"tags are left out: none of the model's {len(tags)} tags is one of {source.name}")
     return dataclasses.replace(recipe, objectives={k: v for k, v in recipe.objectives.items() if k != "tag"})
 
 

@@ -232,11 +232,12 @@ def _image(
     return Tower(name, sizes, style, weights, (*left, *unread), trained_on)
 
 
-def _sizes(weights: Mapping[str, Any], heads: int) -> dict[str, float]:
+def _sizes(weights: Mapping[str, Any], heads: int) -> dict[str, int]:
     wide, width = weights["layers.0.feed_forward.widen.weight"].shape
     layers = 1 + max(int(key.split(".")[1]) for key in weights if key.startswith("layers."))
-    ratio = wide // width if wide % width == 0 else wide / width
-    return {"width": width, "heads": heads, "layers": layers, "mlp_ratio": ratio}
+    if wide % width:
+        raise ModelError(f"layers of width {width} with {wide} inside are none of a built-in model; take another tower")
+    return {"width": width, "heads": heads, "layers": layers, "mlp_ratio": wide // width}
 
 
 def text_tower(name: str) -> Tower:

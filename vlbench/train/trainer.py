@@ -6,6 +6,7 @@ import csv
 import math
 import os
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -25,7 +26,6 @@ from vlbench.train.step import TrainingModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
     from vlbench.runner.progress import Reporter
     from vlbench.train.evaluation import EvaluationPlan
@@ -114,7 +114,8 @@ def fit(
     """
     reporter = reporter or Silent()
     arguments = _arguments(recipe, output, device)
-    last = begin(output, recipe, {"data": source.name, "images": len(source), **(about or {})})
+    data = str(Path(source.name).resolve()) if Path(source.name).exists() else source.name
+    last = begin(output, recipe, {"data": data, "images": len(source), **(about or {})})
     if last is not None:
         say(f"going on from {last}")
     if evaluation is not None and is_first():

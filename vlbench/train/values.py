@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +60,26 @@ def mapping(name: str, value: Any, each: Callable[[str, Any], Any] = lambda _, v
     if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
         raise UsageError(f"{name} is {_told(value)}; it takes a mapping, such as {{name: value}}")
     return {key: each(f"{name}.{key}", one) for key, one in value.items()}
+
+
+def plain(name: str, value: Any) -> Any:
+    """Return what JSON has, and refuse what YAML makes of a date."""
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{name} is {_told(value)}; put it in quotation marks") from error
+    return value
+
+
+def size(name: str, value: Any) -> Any:
+    """Return a setting of a model; those that are fractions may be read as text, such as ``1e-12``.
+
+    >>> size("model.text_epsilon", "1e-12")
+    1e-12
+    """
+    if name.endswith("dropout"):
+        return number(name, value, most=1 - 1e-9)
+    return number(name, value, above=True) if name.endswith("epsilon") else plain(name, value)
 
 
 def pair(name: str, value: Any) -> tuple[float, float]:
