@@ -98,7 +98,7 @@ def siglip(folder: Path) -> Path:
 
 
 def blip(folder: Path, kind: str) -> Path:
-    """Write a BLIP checkpoint of class ``kind``."""
+    """Write a BLIP checkpoint of class ``kind``, in which the image counts: by default its tower begins at 1e-10."""
     import torch
     import transformers
 
@@ -112,8 +112,9 @@ def blip(folder: Path, kind: str) -> Path:
         "eos_token_id": tokenizer.sep_token_id,
         "pad_token_id": tokenizer.pad_token_id,
         "encoder_hidden_size": 32,
+        "initializer_range": 0.2,
     }
-    vision = {"image_size": 32, "patch_size": 8, **SMALL}
+    vision = {"image_size": 32, "patch_size": 8, **SMALL, "initializer_range": 0.2}
     config = transformers.BlipConfig(
         text_config=text, vision_config=vision, projection_dim=24, image_text_hidden_size=24
     )

@@ -53,6 +53,14 @@ InitText = Annotated[
 VqaHead = Annotated[
     str, typer.Option(help="How a built-in model answers questions: generate, or classify among training answers.")
 ]
+Start = Annotated[
+    str,
+    typer.Option(
+        help="What to start from: a checkpoint folder, or what run --model takes; "
+        "vision_encoder_decoder:ENCODER+DECODER joins two, vision_encoder_decoder:tiny is new."
+    ),
+]
+Tune = Annotated[str, typer.Option(help="Weights of an external model that learn: full, lora (extra lora) or head.")]
 EvalTasks = Annotated[
     str | None, typer.Option(help="Tasks, by commas, that the model is evaluated on meanwhile, on validation splits.")
 ]
@@ -104,13 +112,7 @@ def pretrain(
 
 
 def finetune(
-    model: Annotated[
-        str,
-        typer.Option(
-            help="What to start from: a checkpoint folder, or what run --model takes; "
-            "vision_encoder_decoder:ENCODER+DECODER joins two, vision_encoder_decoder:tiny is new."
-        ),
-    ],
+    model: Start,
     task: Annotated[str, typer.Option(help="Tasks to train for, by commas: what run calls them.")],
     output: Output,
     data: Data = None,
@@ -118,9 +120,7 @@ def finetune(
         str | None,
         typer.Option(help="Name of a recipe, or a YAML file. Default: scenes-finetune, external-finetune for others."),
     ] = None,
-    tune: Annotated[
-        str, typer.Option(help="Weights of an external model that learn: full, lora (extra lora) or head.")
-    ] = "full",
+    tune: Tune = "full",
     vqa_head: VqaHead = "generate",
     objectives: Objectives = None,
     steps: Steps = None,
