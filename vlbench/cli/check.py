@@ -128,9 +128,9 @@ def check(
     wanted = named or list(rules.tasks)
     plugins = load_plugins(plugin or ())
     if model is None:
-        scored = of_tasks(results or [], wanted, baselines)
-        if ALL in wanted:
+        if named and ALL in named:
             raise UsageError(f"--tasks {ALL} is for --model; without --tasks all results and baselines are checked")
+        scored = of_tasks(results or [], wanted, baselines)
         for task in (task for task in named or () if isinstance(scored[task], str) and task not in baselines):
             plugins.task(task)  # a name that no task has is a slip, and no result that is missing
         return _report(check_results(scored, baselines, rules, max_failures), junit, markdown, as_json)

@@ -104,13 +104,13 @@ def _rows(file: Path) -> Sequence[SampleRow]:
 
 def _find(what: str, folder: Path) -> Found:
     """Return the results of a file or folder, or those in ``folder`` of the model named."""
-    from vlbench.leaderboard.store import find_results
+    from vlbench.leaderboard.store import find_results, result_files
     from vlbench.plugins import nearest
 
     if Path(what).exists():
         return find_results(Path(what))
-    if not folder.exists():
-        raise UsageError(f"{what!r} is neither a file nor a folder, and for a model's name there is no folder {folder}")
+    if not result_files(folder):
+        raise UsageError(f"{what!r} is neither a file nor a folder, and for a model's name {folder} has no results")
     there = find_results(folder)
     found = [(file, result) for file, result in there if result.model.name == what]
     if not found:
@@ -129,10 +129,11 @@ def _pairs(first: Found, second: Found, one: str, two: str) -> list[tuple[tuple[
     """
     from vlbench.stats.compare import refuse_other_signature
 
-    shared = {s: r.task.name for _, r in first for s in (r.signature,) if s in {r.signature for _, r in second}}
+    theirs = {result.signature for _, result in second}
+    shared = {result.signature: result.task.name for _, result in first if result.signature in theirs}
     for _, result in first:
         for _, other in second:
-            if result.task.name == other.task.name and other.task.name not in shared.values():
+            if result.task.name == other.task.name and result.task.name not in shared.values():
                 refuse_other_signature(result, other)
     if not shared:
         raise NotComparable(f"{one} and {two} have no task in common")

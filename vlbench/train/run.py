@@ -148,11 +148,10 @@ def _aimed(
     captioned = everything or bool({"itc", "itm", "caption"} & set(wanted))
     beside = {"tag", "mlm"} & set(learnable(fusion)) if captioned else set()
     weights = {name: weight for name, weight in recipe.objectives.items() if name in wanted or name in beside}
-    for name in {"tag", "mlm"} & set(recipe.objectives) - set(weights):
-        say(
-            f"the objective {name} is left out: "
-            + ("the task's data have no captions" if not captioned else f"{fusion} fusion")
-        )
+    why = f"{fusion} fusion does not learn it" if captioned else "the task's data have no captions"
+    for name in recipe.objectives:
+        if name in ("tag", "mlm") and name not in weights:
+            say(f"the objective {name} is left out: {why}")
     missing = {name: 1.0 for name in wanted if name not in weights}
     return dataclasses.replace(recipe, objectives={**weights, **missing})
 
