@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 ARCHITECTURE = "ViT-B-32"
 SPLIT = "val2014"
 CAPTIONS_PER_IMAGE = 5
-CAPTION_WORDS = (8, 14)
+CAPTION_WORDS = {8: 17, 9: 22, 10: 22, 11: 15, 12: 10, 13: 5, 14: 3, 15: 2, 16: 1, 17: 1, 18: 1, 20: 1}
+"""Words of a caption and their share in percent: those of COCO's Karpathy test split, rounded."""
 KS = (1, 5, 10)
 RECALLS = tuple(f"{way}_recall@{k}" for way in ("text_to_image", "image_to_text") for k in KS)
 TIE = 1e-5
@@ -85,6 +86,7 @@ def draw(folder: Path, count: int) -> None:
     """Write 640 x 480 JPEGs and five distinct captions each, in COCO's layout."""
     random = np.random.default_rng(0)
     words_known = WORDS.split()
+    lengths, shares = list(CAPTION_WORDS), np.array(list(CAPTION_WORDS.values())) / 100
     (folder / SPLIT).mkdir(parents=True, exist_ok=True)
     images: list[dict[str, Any]] = []
     captions: list[dict[str, Any]] = []
@@ -96,7 +98,7 @@ def draw(folder: Path, count: int) -> None:
         Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(folder / SPLIT / name, quality=90)
         images.append({"id": image_id, "file_name": name, "width": 640, "height": 480})
         for _ in range(CAPTIONS_PER_IMAGE):
-            words = random.choice(words_known, random.integers(CAPTION_WORDS[0], CAPTION_WORDS[1] + 1), replace=False)
+            words = random.choice(words_known, random.choice(lengths, p=shares), replace=False)
             captions.append({"id": len(captions) + 1, "image_id": image_id, "caption": " ".join(words) + "."})
     annotations(folder).parent.mkdir(exist_ok=True)
     annotations(folder).write_text(json.dumps({"info": {}, "licenses": [], "images": images, "annotations": captions}))
