@@ -93,11 +93,24 @@ def test_what_a_model_cannot_learn_is_refused_before_training(tmp_path: Path) ->
     folder = checkpoints.vit_gpt2(tmp_path / "whole")
     with pytest.raises(UsageError, match="a VisionEncoderDecoderModel cannot learn retrieval; it learns caption, vqa"):
         finetune_external(str(folder), ["retrieval"], None, _recipe(), tmp_path / "tuned", device="cpu")
+    with pytest.raises(UsageError, match="a VisionEncoderDecoderModel cannot learn retrieval; it learns caption, vqa"):
+        finetune_external(str(folder), ["vqa", "retrieval"], None, _recipe(), tmp_path / "tuned", device="cpu")
     vilt = checkpoints.vilt(tmp_path / "vilt", "ViltForQuestionAnswering")
     with pytest.raises(
         UsageError, match="a ViltForQuestionAnswering; vlbench fine-tunes VisionEncoderDecoderModel, CLIPModel"
     ):
         finetune_external(str(vilt), ["vqa"], None, _recipe(), tmp_path / "tuned", device="cpu")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_objectives_that_a_model_does_not_learn_are_named(tmp_path: Path) -> None:
+    start, said = checkpoints.clip(tmp_path / "start"), list[str]()
+    recipe = _recipe(batch_size=4, steps=1, objectives={"itc": 1.0, "tag": 0.5, "vqa": 1.0})
+    finetune_external(str(start), ["retrieval"], None, recipe, tmp_path / "tuned", device="cpu", say=said.append)
+    assert [line for line in said if "left out" in line] == [
+        "the objective itm is left out: a CLIPModel does not learn it",
+        "the objective tag is left out: a CLIPModel does not learn it",
+    ]
 
 
 @pytest.mark.filterwarnings("ignore")

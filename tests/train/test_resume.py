@@ -91,6 +91,20 @@ def test_fine_tuning_does_not_go_on_from_another_model_or_for_another_task(tmp_p
     assert about["data"] == "scenes-train:40" and about["tasks"] == ["vqa"]
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_a_teacher_whose_weights_changed_under_its_name_is_another(tmp_path: Path) -> None:
+    other = copy.deepcopy(nano())
+    with torch.no_grad():
+        other.model.logit_scale += 1
+    teacher = write_nano(tmp_path / "teacher")
+    taught = dataclasses.replace(RECIPE, objectives={"itc": 1.0, "distill": 1.0}, teacher=str(teacher))
+    with killed_in_step(3):
+        pretrain(None, taught, tmp_path / "taught", device="cpu")
+    save_checkpoint(teacher, other)
+    with pytest.raises(UsageError, match="unfinished run with teacher_weights sha256:.*, not sha256:"):
+        pretrain(None, taught, tmp_path / "taught", device="cpu")
+
+
 def test_a_new_pair_is_made_once_and_nothing_else_gives_way_to_it(tmp_path: Path) -> None:
     def weights(seed: int) -> dict[str, torch.Tensor]:
         return load_file(

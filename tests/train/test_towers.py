@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from tests.support.checkpoints import bert_tokenizer
+from tests.support.kills import killed_in_step
 from vlbench.adapter import LoadOptions
 from vlbench.adapters.builtin import Builtin
 from vlbench.cli.app import run_app
-from vlbench.errors import VlbenchError
+from vlbench.errors import UsageError, VlbenchError
 from vlbench.models.batch import pad
 from vlbench.models.checkpoint import load_checkpoint
 from vlbench.models.config import SIZES, ModelConfig, layers_by_fusion
@@ -20,7 +23,7 @@ from vlbench.models.model import VisionLanguageModel
 from vlbench.models.text import bidirectional_mask
 from vlbench.models.tokenizer import SEP, SPECIAL, single
 from vlbench.train.recipe import Recipe
-from vlbench.train.run import new_checkpoint, open_source
+from vlbench.train.run import new_checkpoint, open_source, pretrain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,8 +76,6 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     (place / "open_clip").mkdir()
     document = {"model_cfg": cfg, "preprocess_cfg": {"mean": MEAN, "std": STD}}
     (place / "open_clip" / "open_clip_config.json").write_text(json.dumps(document))
-    from safetensors.torch import save_file
-
     save_file(models["open_clip"].state_dict(), place / "open_clip" / "open_clip_model.safetensors")
     return {"place": place, **models}
 
@@ -221,3 +222,21 @@ def test_pretraining_begins_with_both_towers_and_is_evaluated(
     assert embedded.shape == (1, 32) and bool(embedded.isfinite().all())
     assert run_app([*arguments[:4], "base", *arguments[5:], "--output", str(tmp_path / "no")]) == 2
     assert "what fits it: --size nano" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_tower_whose_weights_changed_under_its_name_is_another(folders: dict[str, Any], tmp_path: Path) -> None:
+    """The recipe of an unfinished run has the tower's name alone."""
+    tower = shutil.copytree(folders["place"] / "vit", tmp_path / "vit")
+    recipe = Recipe(
+        objectives={"itc": 1.0},
+        model={"size": "nano", "vocabulary": 300, "image_size": 32},
+        **{"scenes": 4, "batch_size": 2, "steps": 3, "save_every": 2},
+        init_image=str(tower),
+    )
+    with killed_in_step(3):
+        pretrain(None, recipe, tmp_path / "out", device="cpu")
+    weights = load_file(tower / "model.safetensors")
+    save_file({name: weight + 1 for name, weight in weights.items()}, tower / "model.safetensors", {"format": "pt"})
+    with pytest.raises(UsageError, match="unfinished run with weights sha256:.*, not sha256:"):
+        pretrain(None, recipe, tmp_path / "out", device="cpu")

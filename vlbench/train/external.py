@@ -63,12 +63,10 @@ def finetune_external(
     from vlbench.train.trainer import fit
 
     _refuse(tune, plan)
-    recipe = dataclasses.replace(
-        recipe, objectives={name: recipe.objectives.get(name, 1.0) for name in objectives_of(tasks)}
-    )
-    source = open_source(data, recipe, tasks)
+    wanted = {name: recipe.objectives.get(name, 1.0) for name in objectives_of(tasks)}
+    source = open_source(data, dataclasses.replace(recipe, objectives=wanted), tasks)
     adapter = _begun(model, source, recipe, output, device)
-    recipe = dataclasses.replace(recipe, objectives=_learnable(adapter, recipe, tasks, model))
+    recipe = dataclasses.replace(recipe, objectives=_learnable(adapter, recipe, tasks, model, say))
     about = {"model": model, "weights": adapter.fingerprint(), "tasks": list(tasks), "tune": tune}
     finish = choose_weights(adapter.model, tune)
     wrapped = AdaptedModel(adapter, recipe)
@@ -121,17 +119,27 @@ def _begun(model: str, source: Source, recipe: Recipe, output: Path, device: str
     return resolved.load(LoadOptions(resolved.checkpoint, pick_device(device), "float32", seed=recipe.seed))
 
 
-def _learnable(adapter: Adapter, recipe: Recipe, tasks: Sequence[str], model: str) -> dict[str, float]:
-    """Return those of the recipe's objectives that the model can learn; raises ``UsageError`` where it is none."""
+def _learnable(
+    adapter: Adapter, recipe: Recipe, tasks: Sequence[str], model: str, say: Callable[[str], None]
+) -> dict[str, float]:
+    """Return the weights of the objectives of ``tasks`` that the model can learn, and say which are left out.
+
+    Raises ``UsageError`` for a task of which it can learn none.
+    """
     kind = type(adapter.model).__name__
     if kind not in LEARNERS:
         known = ", ".join(LEARNERS)
         raise UsageError(f"cannot fine-tune {model}, a {kind}; vlbench fine-tunes {known} and its own models")
     learns = LEARNERS[kind].objectives
-    kept = {name: weight for name, weight in recipe.objectives.items() if name in learns}
-    if not kept:
-        raise UsageError(f"a {kind} cannot learn {', '.join(tasks)}; it learns {', '.join(learns)}")
-    return kept
+    hopeless = [task for task in tasks if not set(objectives_of([task])) & set(learns)]
+    if hopeless:
+        raise UsageError(f"a {kind} cannot learn {', '.join(hopeless)}; it learns {', '.join(learns)}")
+    wanted = objectives_of(tasks)
+    # The other objectives of a recipe are those of other tasks; these two go with any.
+    for name in (*wanted, *(name for name in ("mlm", "tag") if name in recipe.objectives)):
+        if name not in learns:
+            say(f"the objective {name} is left out: a {kind} does not learn it")
+    return {name: recipe.objectives.get(name, 1.0) for name in wanted if name in learns}
 
 
 class AdaptedModel(nn.Module):

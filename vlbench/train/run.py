@@ -47,6 +47,7 @@ def pretrain(
 
     ``plan`` says what is evaluated meanwhile, here and in ``finetune``.
     """
+    from vlbench.fingerprints import module_fingerprint
     from vlbench.train.teacher import Teacher
     from vlbench.train.trainer import train
 
@@ -65,7 +66,12 @@ def pretrain(
         f"by {', '.join(recipe.objectives)} on {source.name}, {len(source)} images"
     )
     told: dict[str, Any] = {"reporter": reporter, "say": say}
-    train(checkpoint, source, recipe, output, dtype=dtype, device=device, plan=plan, teacher=teacher, **told)
+    # The recipe has only the names of what a new model begins with and learns from.
+    about = {"weights": module_fingerprint(checkpoint.model)} if recipe.init_image or recipe.init_text else {}
+    if teacher is not None:
+        about["teacher_weights"] = teacher.fingerprint
+    told["teacher"] = teacher
+    train(checkpoint, source, recipe, output, dtype=dtype, device=device, about=about, plan=plan, **told)
 
 
 def finetune(

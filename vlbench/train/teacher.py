@@ -34,6 +34,11 @@ class Teacher:
         self._images: OrderedDict[Hashable, torch.Tensor] = OrderedDict()
         self._texts: OrderedDict[Hashable, torch.Tensor] = OrderedDict()
 
+    @property
+    def fingerprint(self) -> str:
+        """That of the frozen model's weights."""
+        return self._adapter.fingerprint()
+
     @classmethod
     def load(cls, model: str, device: str) -> Teacher:
         """Load what ``--teacher`` names; raises ``UnsupportedTask`` where it does not embed, or at random only."""
