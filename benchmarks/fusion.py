@@ -38,7 +38,8 @@ METRICS = {
     "qa_to_r": ("QA→R", 100),
     "q_to_ar": ("Q→AR", 100),
 }
-PRETRAIN, FINETUNE = "scenes-pretrain", "scenes-finetune"
+PRETRAIN = "scenes-pretrain"
+FINETUNE = os.path.relpath(Path(__file__).with_name("fusion-finetune.yaml"))
 BATCH = 32
 """Images a step of both recipes."""
 
