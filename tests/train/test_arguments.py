@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
+from transformers import TrainingArguments
 
 from tests.support.cli import vlbench
 from tests.support.nano import nano
 from vlbench.errors import UsageError
 from vlbench.models.layers import FeedForward
+from vlbench.train import trainer
 from vlbench.train.arguments import parse_trainer_arguments
 from vlbench.train.collate import Collator, Draws
 from vlbench.train.examples import ScenesSource
@@ -112,6 +114,19 @@ def test_a_resumed_run_logs_no_step_twice(tmp_path: Path) -> None:
     _, whole = _toy(tmp_path / "whole", steps=60, save_every=30)
     assert [row["step"] for row in rows] == ["20", "30", "40", "60"]
     assert [(row["step"], row["tag"]) for row in rows] == [(row["step"], row["tag"]) for row in whole]
+
+
+def test_one_process_trains_on_one_gpu_of_several(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The trainer would take a batch for each, and cut it where its rows name images by their place."""
+    made = TrainingArguments.__post_init__
+
+    def several(arguments: TrainingArguments) -> None:
+        made(arguments)
+        arguments._n_gpu = 2
+
+    monkeypatch.setattr(TrainingArguments, "__post_init__", several)
+    arguments = trainer._arguments(Recipe(objectives={"itc": 1.0}, batch_size=6), tmp_path, "cpu")
+    assert arguments.n_gpu == 1 and arguments.train_batch_size == 6
 
 
 def test_checkpointed_layers_run_twice_and_change_no_gradient() -> None:

@@ -119,6 +119,15 @@ def test_a_folder_without_karpathys_splits_is_evaluated_on_its_validation_split(
         assert _val_split("coco", tmp_path) == split
 
 
+def test_no_test_split_is_chosen_by_where_there_is_another(tmp_path: Path) -> None:
+    """Those of GQA and of Visual Genome, which are the defaults of their tasks, were."""
+    assert _val_split("gqa", tmp_path) == "val_balanced"
+    (tmp_path / "visual_genome").mkdir()
+    assert _val_split("visual_genome", tmp_path) is None
+    (tmp_path / "visual_genome" / "densecap_splits.json").write_text("{}")
+    assert _val_split("visual_genome", tmp_path) == "densecap-val"
+
+
 def test_the_speed_in_the_log_leaves_evaluations_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two steps of a second each, and a minute of evaluation between them: four examples a second."""
     now = [100.0]

@@ -13,6 +13,7 @@ from tests.support.layouts import annotation, write
 from tests.support.nano import nano, write_nano
 from vlbench.data.scenes.write import write_official
 from vlbench.models.checkpoint import load_checkpoint, save_checkpoint
+from vlbench.train import run
 from vlbench.train.collate import Collator, Draws
 from vlbench.train.recipe import Recipe
 from vlbench.train.run import finetune, new_checkpoint, open_source
@@ -45,17 +46,21 @@ def test_two_towers_alone_have_words_but_write_none() -> None:
     assert len(adapted.model.text_encoder.embedding.words.weight) == len(adapted.tokenizer)
 
 
-@pytest.mark.filterwarnings("ignore")
-def test_finetuning_on_questions_of_another_kind_needs_that_folder_alone(tmp_path: Path) -> None:
-    """The recipe's tags once asked for COCO's captions, which are not there."""
-    folder = tmp_path / "data" / "vqa"
-    asked = [{"image_id": n, "question": TEXTS[0], "question_id": n} for n in (1, 2, 3)]
-    answered = [annotation(n, n, "welches", "other", [TEXTS[1]] * 10) for n in (1, 2, 3)]
+def _write_questions(root: Path, question: str, answer: str) -> None:
+    folder = root / "vqa"
+    asked = [{"image_id": n, "question": question, "question_id": n} for n in (1, 2, 3)]
+    answered = [annotation(n, n, "any", "other", [answer] * 10) for n in (1, 2, 3)]
     write(folder / "v2_OpenEnded_mscoco_train2014_questions.json", {"questions": asked})
     write(folder / "v2_mscoco_train2014_annotations.json", {"annotations": answered})
     (folder / "train2014").mkdir()
     for n in (1, 2, 3):
         Image.new("RGB", (50, 30), (n * 60, 90, 20)).save(folder / "train2014" / f"COCO_train2014_{n:012d}.jpg")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_finetuning_on_questions_of_another_kind_needs_that_folder_alone(tmp_path: Path) -> None:
+    """The recipe's tags once asked for COCO's captions, which are not there."""
+    _write_questions(tmp_path / "data", TEXTS[0], TEXTS[1])
     save_checkpoint(tmp_path / "start", nano())
     recipe = Recipe(objectives={"vqa": 1.0, "tag": 0.1, "itc": 0.5}, batch_size=2, steps=2)
     said: list[str] = []
@@ -65,6 +70,25 @@ def test_finetuning_on_questions_of_another_kind_needs_that_folder_alone(tmp_pat
     tuned = load_checkpoint(tmp_path / "tuned")
     assert tuned.model.config.trained_on == ("scenes", "vqa:train2014")
     assert len(tuned.tokenizer.encode(TEXTS[1]).ids) == 1
+    # A second folder has the same layout, and so the same name, and words of its own.
+    _write_questions(tmp_path / "other", "Quel légume se trouve à côté de la planche?", "pastinaque")
+    finetune(tmp_path / "tuned", ["vqa"], tmp_path / "other", recipe, tmp_path / "again", device="cpu", say=said.append)
+    assert sum("tokenizer: learned anew" in line for line in said) == 2
+    assert len(load_checkpoint(tmp_path / "again").tokenizer.encode("pastinaque").ids) == 1
+
+
+def test_all_kinds_of_texts_are_sampled_of_a_large_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Images with captions come first: of COCO and VQA v2 together no question was seen, and no answer."""
+    write_official(tmp_path, splits=("train",), train_count=8)
+    monkeypatch.setattr(run, "TOKENIZER_EXAMPLES", 4)
+    monkeypatch.setattr(run, "ANSWER_SCENES", 4)
+    recipe = Recipe(objectives={"caption": 1.0, "answer": 1.0}, model={"size": "nano", "image_size": 32})
+    source = open_source(tmp_path, recipe)
+    assert len(source) == 16 and not source.example(7).questions and source.example(8).questions
+    texts = set(run.sampled_texts(source))
+    assert texts & set(source.example(0).captions) and texts & {asked.question for asked in source.example(8).questions}
+    answers = new_checkpoint(source, recipe).model.config.answers
+    assert {asked.answer for n in range(8, 16) for asked in source.example(n).questions} == set(answers)
 
 
 def test_images_without_captions_teach_no_tags(tmp_path: Path) -> None:

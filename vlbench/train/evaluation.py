@@ -27,9 +27,10 @@ if TYPE_CHECKING:
 LOG = "evaluation_log.csv"
 COLUMNS = ["step", "task", "metric", "value"]
 EVERY = 500
-VAL_SPLITS = {"flickr30k": "val", "flickr8k": "val"}
-"""Splits to choose by, where the default of a dataset's tasks is a test split; COCO has several, by its files."""
+VAL_SPLITS = {"flickr30k": "val", "flickr8k": "val", "gqa": "val_balanced"}
+"""Splits to choose by, where the default of a dataset's tasks is a test split; others have several, by their files."""
 COCO_VAL_SPLITS = ("karpathy-val", "val2014", "val2017")
+GENOME_VAL_SPLIT = "densecap-val"
 
 
 @dataclass(frozen=True)
@@ -148,12 +149,16 @@ class Evaluation:
 
 def _val_split(dataset: str, data: Path | str) -> str | None:
     """Return the split of ``data`` to choose by; None for the default of the tasks."""
-    if dataset != "coco":
-        return VAL_SPLITS.get(dataset)
+    from vlbench.data import visual_genome
     from vlbench.data.coco import FILES
     from vlbench.data.roots import open_root
 
+    if dataset not in ("coco", visual_genome.NAME):
+        return VAL_SPLITS.get(dataset)
     folder = open_root(data).folder(dataset)
+    if dataset == visual_genome.NAME:
+        # Without DenseCap's file of splits there is but one, by a hash of the ids.
+        return GENOME_VAL_SPLIT if folder.first(*visual_genome.FILES[GENOME_VAL_SPLIT]) else None
     return next((split for split in COCO_VAL_SPLITS if folder.first(*FILES[split])), COCO_VAL_SPLITS[0])
 
 

@@ -215,10 +215,12 @@ class AdaptedModel(nn.Module):
         # BLIP keeps no temperature: its adapter's, which its training begins with, stays.
         scale = texts.new_tensor(self._adapter.logit_scale) if learned is None else learned.exp().clamp(max=100.0)
         losses = {}
-        if "itc" in self._recipe.objectives:
-            losses["itc"] = objectives.clip_loss(images, texts, scale, groups)
-        if "itm" in self._recipe.objectives:
+        with torch.autocast(texts.device.type, enabled=False):  # as in TrainingModel
+            images, texts, scale = images.float(), texts.float(), scale.float()
             similarity = scale * functional.normalize(images, dim=-1) @ functional.normalize(texts, dim=-1).T
+            if "itc" in self._recipe.objectives:
+                losses["itc"] = objectives.clip_loss(images, texts, scale, groups)
+        if "itm" in self._recipe.objectives:
             same = groups[:, None] == groups[None, :]
             negative = objectives.hard_negatives(similarity, same, batch["uniform"])
             own = torch.arange(len(texts), device=texts.device)

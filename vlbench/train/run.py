@@ -28,8 +28,8 @@ TOKENIZER_EXAMPLES = 4000
 
 MAX_TAGS = 1000
 
-ANSWER_EXAMPLES = 200_000
-"""Examples up to which all are asked for their answers; VQA v2 has 82,783 training images."""
+ANSWER_SCENES = 200_000
+"""Scenes up to which all are asked for their answers; of a folder all are."""
 
 
 def pretrain(
@@ -112,7 +112,8 @@ def finetune(
     about["vqa_head"] = vqa_head
     recipe = _aimed(recipe, tasks, checkpoint.model.config.fusion, vqa_head, everything=data is None, say=say)
     source = open_source(data, recipe, tasks)
-    if not set(source.trained_on) <= set(checkpoint.model.config.trained_on):
+    # Scenes have the words that a model trained on them has; a folder is named by its layout, whatever it holds.
+    if data is not None or not set(source.trained_on) <= set(checkpoint.model.config.trained_on):
         checkpoint = adapt_words(checkpoint, list(sampled_texts(source)), say)
     model = checkpoint.model
     recipe = _tagging(recipe, model.config.tags, source, say)
@@ -249,7 +250,11 @@ def new_checkpoint(source: Source, recipe: Recipe, say: Callable[[str], None] = 
 
 
 def _sampled(source: Source) -> Iterator[Any]:
-    return (source.example(index) for index in range(min(len(source), TOKENIZER_EXAMPLES)))
+    from vlbench.train.examples import ScenesSource
+
+    # Any scenes will do, but a folder has images with captions first and those with questions last.
+    step = 1 if isinstance(source, ScenesSource) else max(1, len(source) // TOKENIZER_EXAMPLES)
+    return (source.example(index) for index in range(0, min(len(source), TOKENIZER_EXAMPLES * step), step))
 
 
 def sampled_texts(source: Source) -> Iterator[str]:
@@ -269,9 +274,12 @@ def _tags(source: Source) -> tuple[str, ...]:
 
 
 def _answers(source: Source, recipe: Recipe, say: Callable[[str], None]) -> tuple[str, ...]:
-    """Return the vocabulary of the answering head, from all questions of a folder, the first of what has no end."""
-    count = len(source) if len(source) <= ANSWER_EXAMPLES else TOKENIZER_EXAMPLES
-    found = learn_answers((source.example(index) for index in range(count)), recipe.min_answer_count)
+    """Return the vocabulary of the answering head, from all questions of a folder, and of the first of many scenes."""
+    from vlbench.train.examples import ScenesSource
+
+    endless = isinstance(source, ScenesSource) and len(source) > ANSWER_SCENES
+    examples = _sampled(source) if endless else map(source.example, range(len(source)))
+    found = learn_answers(examples, recipe.min_answer_count)
     say(f"answers: {found}")
     return found.answers
 

@@ -91,14 +91,15 @@ class TrainingModel(nn.Module):
         if sum(counts) < 2:
             return {}
         losses = {}
-        similarity = model.scale() * functional.normalize(images, dim=-1) @ functional.normalize(texts, dim=-1).T
-        if "itc" in active:
-            losses["itc"] = objectives.clip_loss(images, texts, model.scale(), groups)
-        if "distill" in active:
-            with torch.autocast(ids.device.type, enabled=False):
-                # A cosine of 0.3 in bfloat16, times a scale of 100, is wrong by up to 0.2.
+        with torch.autocast(ids.device.type, enabled=False):
+            # A cosine of 0.3 in bfloat16, times a scale of 100, is wrong by up to 0.2.
+            images, texts, scale = images.float(), texts.float(), model.scale().float()
+            similarity = scale * functional.normalize(images, dim=-1) @ functional.normalize(texts, dim=-1).T
+            if "itc" in active:
+                losses["itc"] = objectives.clip_loss(images, texts, scale, groups)
+            if "distill" in active:
                 taught = gather(batch["teacher_images"], counts) @ gather(batch["teacher_texts"], counts).T
-            losses["distill"] = objectives.distillation_loss(similarity, self.teacher_scale * taught)
+                losses["distill"] = objectives.distillation_loss(similarity, self.teacher_scale * taught)
         if "itm" in active:
             same = groups[:, None] == groups[None, :]
             uniform = gather(batch["uniform"][batch["text_image"]], counts)

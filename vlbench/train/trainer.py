@@ -192,9 +192,13 @@ def _arguments(recipe: Recipe, output: Path, device: str) -> TrainingArguments:
         "ddp_find_unused_parameters": True,
     }
     try:
-        return TrainingArguments(**{**own, **recipe.trainer})
+        made = TrainingArguments(**{**own, **recipe.trainer})
     except (ValueError, TypeError, ImportError, OSError) as error:
         raise UsageError(f"the trainer refuses its arguments: {' '.join(str(error).split())}") from error
+    # Where a machine has several GPUs the trainer would cut a batch into pieces by DataParallel, and its rows name
+    # images by their place in the whole. One process trains on one GPU; torchrun starts several.
+    made._n_gpu = min(made.n_gpu, 1)  # noqa: SLF001
+    return made
 
 
 def _share(recipe: Recipe) -> int:
