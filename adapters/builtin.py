@@ -86,7 +86,7 @@ class Builtin(Adapter):
     """
 
     argument_names = ("compile",)
-    batch_sizes = {"match": 256, "choose": 16, "generate": 64}
+    batch_sizes = {"embed_texts": 256, "match": 256, "choose": 16, "generate": 64}
 
     @classmethod
     def folder(cls, options: LoadOptions) -> Path:
@@ -101,6 +101,11 @@ class Builtin(Adapter):
             f"{options.checkpoint or 'builtin:'} is not a checkpoint folder of a built-in model; "
             "vlbench pretrain makes one"
         )
+
+    def resolve_dtype(self, dtype: str) -> str:
+        """Return float32 for ``auto`` on a CPU: half precision makes the bundled model 4 % faster, and costs digits."""
+        on_cpu = self.device.partition(":")[0] == "cpu"
+        return "float32" if dtype == "auto" and on_cpu else super().resolve_dtype(dtype)
 
     @classmethod
     def capabilities(cls, options: LoadOptions) -> frozenset[str]:
