@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from vlbench import dtypes
-from vlbench.adapter import Adapter, LoadOptions
-from vlbench.adapters.builtin import Builtin
 from vlbench.dtypes import default_dtype, device_kind
 
 if TYPE_CHECKING:
@@ -47,14 +45,6 @@ def test_the_table_decides_and_else_only_cuda_gets_half_precision(
         json.dumps({device_kind("cpu"): {"dtype": "bfloat16"}, "cuda": {"dtype": "float16"}})
     )
     assert (default_dtype("cuda:0"), default_dtype("cpu")) == ("float16", "bfloat16")
-
-
-def test_the_bundled_model_stays_in_float32_on_cpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(dtypes, "TABLE", tmp_path / "dtypes.json")
-    (tmp_path / "dtypes.json").write_text(json.dumps({device_kind("cpu"): {"dtype": "bfloat16"}}))
-    small = Builtin(LoadOptions("vlbench-tiny", "cpu"))
-    assert small.dtype == "float32" and small.resolve_dtype("bfloat16") == "bfloat16"
-    assert Adapter(LoadOptions("any", "cpu")).dtype == "bfloat16"
 
 
 def test_the_shipped_table_names_dtypes_that_were_measured() -> None:

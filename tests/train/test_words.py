@@ -80,7 +80,7 @@ def test_finetuning_on_questions_of_another_kind_needs_that_folder_alone(tmp_pat
 def test_all_kinds_of_texts_are_sampled_of_a_large_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Images with captions come first: of COCO and VQA v2 together no question was seen, and no answer."""
     write_official(tmp_path, splits=("train",), train_count=8)
-    monkeypatch.setattr(run, "TOKENIZER_EXAMPLES", 4)
+    monkeypatch.setattr(run, "TOKENIZER_EXAMPLES", 9)
     monkeypatch.setattr(run, "ANSWER_SCENES", 4)
     recipe = Recipe(objectives={"caption": 1.0, "answer": 1.0}, model={"size": "nano", "image_size": 32})
     source = open_source(tmp_path, recipe)

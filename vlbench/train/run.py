@@ -65,12 +65,11 @@ def pretrain(
         f"pretraining {weights / 1e6:.2f} M parameters, {checkpoint.model.config.fusion} fusion, "
         f"by {', '.join(recipe.objectives)} on {source.name}, {len(source)} images"
     )
-    told: dict[str, Any] = {"reporter": reporter, "say": say}
     # The recipe has only the names of what a new model begins with and learns from.
     about = {"weights": module_fingerprint(checkpoint.model)} if recipe.init_image or recipe.init_text else {}
     if teacher is not None:
         about["teacher_weights"] = teacher.fingerprint
-    told["teacher"] = teacher
+    told: dict[str, Any] = {"reporter": reporter, "say": say, "teacher": teacher}
     train(checkpoint, source, recipe, output, dtype=dtype, device=device, about=about, plan=plan, **told)
 
 
@@ -252,9 +251,10 @@ def new_checkpoint(source: Source, recipe: Recipe, say: Callable[[str], None] = 
 def _sampled(source: Source) -> Iterator[Any]:
     from vlbench.train.examples import ScenesSource
 
+    count = min(len(source), TOKENIZER_EXAMPLES)
     # Any scenes will do, but a folder has images with captions first and those with questions last.
-    step = 1 if isinstance(source, ScenesSource) else max(1, len(source) // TOKENIZER_EXAMPLES)
-    return (source.example(index) for index in range(0, min(len(source), TOKENIZER_EXAMPLES * step), step))
+    spread = count if isinstance(source, ScenesSource) else len(source)
+    return (source.example(number * spread // count) for number in range(count))
 
 
 def sampled_texts(source: Source) -> Iterator[str]:
