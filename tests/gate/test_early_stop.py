@@ -24,13 +24,18 @@ LIMIT = ("--limit", "300")
 PLUGIN = ("--plugin", str(COLOURS), "--model", "colours", "--device", "cpu")
 
 
+def _write_baseline(monkeypatch: pytest.MonkeyPatch, folder: Path, task: str, limit: int) -> None:
+    """Go to ``folder``, run the model there, and keep its result as the baseline."""
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("VLBENCH_DATA", raising=False)
+    assert run_app(["run", *PLUGIN, "--tasks", task, "--limit", str(limit), "--output", "out"]) == 0
+    assert run_app(["baseline", "write", "out"]) == 0
+
+
 def test_stops_when_the_verdict_is_certain(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("VLBENCH_DATA", raising=False)
-    assert run_app(["run", *PLUGIN, "--tasks", "vcr", "--limit", "300", "--output", "out"]) == 0
-    assert run_app(["baseline", "write", "out"]) == 0
+    _write_baseline(monkeypatch, tmp_path, "vcr", 300)
 
     def check(*more: str) -> tuple[int, dict[str, Any]]:
         capsys.readouterr()
@@ -62,10 +67,7 @@ def test_an_anchor_is_followed_too_whatever_the_order_of_its_rows(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rows were paired by place for the count of scores, which bets depend on."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("VLBENCH_DATA", raising=False)
-    assert run_app(["run", *PLUGIN, "--tasks", "vcr", "--limit", "300", "--output", "out"]) == 0
-    assert run_app(["baseline", "write", "out"]) == 0
+    _write_baseline(monkeypatch, tmp_path, "vcr", 300)
     kept = find_baselines(tmp_path / "baselines")["vcr"].baseline
     anchor = Scored(dataclasses.replace(kept.result, run_id="earlier"), list(kept.rows)[::-1])
     write_baseline(tmp_path / "baselines", anchor, force=True)
@@ -80,10 +82,7 @@ def test_an_anchor_is_followed_too_whatever_the_order_of_its_rows(
 def test_queries_are_ranked_a_few_at_a_time_and_corpora_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("VLBENCH_DATA", raising=False)
-    assert run_app(["run", *PLUGIN, "--tasks", "coco_retrieval", "--limit", "100", "--output", "out"]) == 0
-    assert run_app(["baseline", "write", "out"]) == 0
+    _write_baseline(monkeypatch, tmp_path, "coco_retrieval", 100)
     capsys.readouterr()
     early = ["check", *PLUGIN, "--early-stop", "--limit", "100", "--output", "early"]
     assert run_app([*early, "--max-drop", "0.1", "--json"]) == 0
@@ -104,11 +103,8 @@ def test_of_images_with_many_samples_a_share_is_seen_first(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Six questions of a picture are taken as too many: two of each come first, then the pictures whole."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("VLBENCH_DATA", raising=False)
     monkeypatch.setattr("vlbench.stats.draws.MOST_SAMPLES", 2)
-    assert run_app(["run", *PLUGIN, "--tasks", "vqa", "--limit", "300", "--output", "out"]) == 0
-    assert run_app(["baseline", "write", "out"]) == 0
+    _write_baseline(monkeypatch, tmp_path, "vqa", 300)
     found = {}
     for most in ("0.3", "0.001"):
         capsys.readouterr()
