@@ -45,12 +45,37 @@ class MadeUp:
         answers = [Answered(batch.key, [Generated("x")], 0.0, 0.0, {}) for batch in batches]
         self._waiting += [(worker, message) for message in (*answers, Ended())]
 
+    def go_on(self, worker: int) -> None:
+        pass
+
     def receive(self, seconds: float) -> Sequence[tuple[int, Message]]:
         told, self._waiting = self._waiting, []
         return told
 
     def close(self) -> None:
         pass
+
+
+class Waiting(MadeUp):
+    """One worker that computes a batch when it is told to go on; ``durable`` is what the driver has written down."""
+
+    def __init__(self) -> None:
+        super().__init__("one GPU")
+        self._lease: list[Batch] = []
+        self.durable: list[str] = []
+        self.found: list[list[str]] = []
+
+    def send(self, worker: int, batches: Sequence[Batch]) -> None:
+        self._lease = list(batches)
+        self._answer(worker)
+
+    def go_on(self, worker: int) -> None:
+        self.found.append(list(self.durable))
+        self._answer(worker)
+
+    def _answer(self, worker: int) -> None:
+        told = Answered(self._lease.pop(0).key, [Generated("x")], 0.0, 0.0, {}) if self._lease else Ended()
+        self._waiting.append((worker, told))
 
 
 @pytest.mark.parametrize(
@@ -61,3 +86,14 @@ def test_answers_of_a_successor_that_computes_otherwise_are_not_kept(identities:
     engine = LeasedEngine(MadeUp(*identities), Adapter, Silent())
     (event,) = engine.run(list(plan([EmbedText("red")], lambda _: 1)))
     assert isinstance(event, BatchDone) and event.cacheable is kept
+
+
+def test_a_worker_goes_on_only_when_its_answer_was_written_down() -> None:
+    crew = Waiting()
+    engine = LeasedEngine(crew, Adapter, Silent())
+    batches = list(plan([EmbedText(word) for word in ("red", "green", "blue")], lambda _: 1))
+    for event in engine.run(batches):
+        crew.durable.append(event.batch.key)
+    keys = crew.durable
+    assert sorted(keys) == sorted(batch.key for batch in batches)
+    assert crew.found == [keys[:1], keys[:2], keys]

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Protocol
 
-from vlbench.runner.worker import Died, Message, Worker, WorkerOptions, failed
+from vlbench.runner.worker import Answered, Died, Message, Worker, WorkerOptions, failed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +24,11 @@ CLOSING_SECONDS = 5.0
 
 
 class Crew(Protocol):
-    """Workers by number. A worker tells ``Joined`` once, then waits for leases; a dead one can be started again."""
+    """Workers by number. A worker tells ``Joined`` once, then waits for leases; a dead one can be started again.
+
+    After each answer a worker waits for ``go_on`` before it computes the next batch, so that a driver that is killed
+    loses one batch of each worker at most.
+    """
 
     size: int
 
@@ -32,6 +37,9 @@ class Crew(Protocol):
 
     def send(self, worker: int, batches: Sequence[Batch]) -> None:
         """Give a worker its lease."""
+
+    def go_on(self, worker: int) -> None:
+        """Tell a worker that its last answer is durable."""
 
     def receive(self, seconds: float) -> Sequence[tuple[int, Message]]:
         """Return what workers tell, waiting at most ``seconds`` for the first word."""
@@ -50,6 +58,8 @@ def _serve(options: WorkerOptions, pipe: Connection) -> None:
             while True:
                 for message in worker.answer(pipe.recv()):
                     pipe.send(message)
+                    if isinstance(message, Answered):
+                        pipe.recv()
         except (EOFError, BrokenPipeError, ConnectionResetError):
             return
         except Exception as error:  # the boundary to the model's code: the driver ends the run with it
@@ -81,10 +91,12 @@ class Processes:
 
     def send(self, worker: int, batches: Sequence[Batch]) -> None:
         """Give a worker its lease; a dead one is found by ``receive``."""
-        try:
+        with suppress(BrokenPipeError, ConnectionResetError):
             self._pipes[worker].send(batches)
-        except (BrokenPipeError, ConnectionResetError):
-            return
+
+    def go_on(self, worker: int) -> None:
+        """Let a worker compute its next batch; a dead one is found by ``receive``."""
+        self.send(worker, ())
 
     def receive(self, seconds: float) -> Sequence[tuple[int, Message]]:
         """Return one message of each worker that has one."""

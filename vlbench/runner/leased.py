@@ -55,7 +55,10 @@ class LeasedEngine:
             raise
 
     def run(self, batches: Sequence[Batch]) -> Iterator[BatchDone | BatchSplit]:
-        """Yield an event for each batch, in the order in which workers answer."""
+        """Yield an event for each batch, in the order in which workers answer.
+
+        Who asks for the next event has made the last one durable.
+        """
         self._leases = Leases(batches)
         for worker in range(self._crew.size):
             if batches and worker not in self._alive and worker not in self._deaths:
@@ -67,6 +70,8 @@ class LeasedEngine:
                 event = self._event(worker, message)
                 if event is not None:
                     yield event
+                if isinstance(message, Answered):
+                    self._crew.go_on(worker)
 
     def _hand_out(self) -> None:
         for worker in list(self._idle):

@@ -16,7 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from vlbench.errors import EvaluationFailed, UsageError
-from vlbench.runner.worker import Died, Message, Worker, WorkerOptions, failed
+from vlbench.runner.worker import Answered, Died, Message, Worker, WorkerOptions, failed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -76,11 +76,16 @@ def _handler_of_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+_THREADS = 2
+"""Of an actor: one answers, the other hears that an answer is durable."""
+
+
 class _Actor:
     """What runs in the actor; errors come as messages, since Ray wraps exceptions into types of its own."""
 
     def __init__(self, options: WorkerOptions) -> None:
         self._options = options
+        self._durable = threading.Semaphore(0)
 
     def join(self) -> Iterator[bytes]:
         """Load the model and describe it."""
@@ -95,8 +100,14 @@ class _Actor:
         try:
             for message in self._worker.answer(batches):
                 yield pickle.dumps(message)
+                if isinstance(message, Answered):
+                    self._durable.acquire()
         except Exception as error:  # as above
             yield pickle.dumps(failed(error))
+
+    def go_on(self) -> None:
+        """Let ``answer``, which waits in another thread, compute its next batch."""
+        self._durable.release()
 
 
 class RayCrew:
@@ -131,13 +142,18 @@ class RayCrew:
         if _on_gpu(options):
             # Ray shows an actor no other GPU than its own, under number 0.
             options = dataclasses.replace(options, load=dataclasses.replace(options.load, device="cuda"))
-        kind = self._ray.remote(_Actor).options(num_cpus=1, num_gpus=int(_on_gpu(options)), max_restarts=0)
+        devices = {"num_cpus": 1, "num_gpus": int(_on_gpu(options))}
+        kind = self._ray.remote(_Actor).options(**devices, max_restarts=0, max_concurrency=_THREADS)
         self._actors[worker] = kind.remote(options)
         self._streams[worker] = self._actors[worker].join.options(num_returns="streaming").remote()
 
     def send(self, worker: int, batches: Sequence[Batch]) -> None:
         """Give an actor its lease."""
         self._streams[worker] = self._actors[worker].answer.options(num_returns="streaming").remote(batches)
+
+    def go_on(self, worker: int) -> None:
+        """Let an actor compute its next batch; a dead one is found by ``receive``."""
+        self._actors[worker].go_on.remote()
 
     def receive(self, seconds: float) -> Sequence[tuple[int, Message]]:
         """Return one message of each actor that has one."""
