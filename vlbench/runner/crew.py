@@ -91,12 +91,15 @@ class Processes:
 
     def send(self, worker: int, batches: Sequence[Batch]) -> None:
         """Give a worker its lease; a dead one is found by ``receive``."""
-        with suppress(BrokenPipeError, ConnectionResetError):
-            self._pipes[worker].send(batches)
+        self._tell(worker, batches)
 
     def go_on(self, worker: int) -> None:
         """Let a worker compute its next batch; a dead one is found by ``receive``."""
-        self.send(worker, ())
+        self._tell(worker, None)
+
+    def _tell(self, worker: int, word: Sequence[Batch] | None) -> None:
+        with suppress(BrokenPipeError, ConnectionResetError):
+            self._pipes[worker].send(word)
 
     def receive(self, seconds: float) -> Sequence[tuple[int, Message]]:
         """Return one message of each worker that has one."""
